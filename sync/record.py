@@ -24,6 +24,24 @@ class ClockQuality(StrEnum):
     RECEIPT = "receipt"
 
 
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When something happened, and how far to trust it. Fields as in `Record`."""
+
+    at: str
+    boot: str
+    mono_ns: int
+    clock: ClockQuality
+
+
+class Clock(Protocol):
+    """The box's clock, injected wherever time is read."""
+
+    def stamp(self) -> Stamp:
+        """Now."""
+        ...
+
+
 class Verdict(StrEnum):
     """What the box says of a frame. CHECK means a person has to look."""
 
