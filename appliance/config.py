@@ -1,0 +1,352 @@
+"""The box's configuration: one TOML file, checked as a whole, every mistake named at once.
+
+Checking touches no device and no network. A relative path is relative to the file it stands in.
+"""
+
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from drivers.catalog import AnyCameraConfig, TagDeviceConfig
+
+BoxId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
+
+_MAX_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), less the closing NUL
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One mistake: where it stands, what is wrong with it, and what to do."""
+
+    where: str
+    what: str
+    next_step: str
+
+
+class ConfigErrors(Exception):
+    """A configuration that cannot be used, with all its mistakes."""
+
+    def __init__(self, path: Path, problems: Iterable[ConfigProblem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {p.where}: {p.what}. {p.next_step}" for p in self.problems)
+        super().__init__(f"{path} has {len(self.problems)} mistake(s):\n{lines}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _loopback(listen: str) -> str:
+    host, _, port = listen.rpartition(":")
+    try:
+        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise ValueError("the console has no log-in yet, so it only listens on this machine: use 127.0.0.1:PORT")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("write it as 127.0.0.1:PORT, with a port up to 65535")
+    return listen
+
+
+class BoxSection(_Section):
+    """Who this box is."""
+
+    id: BoxId
+    site: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class StorageSection(_Section):
+    """Where the log, the evidence and the keys live."""
+
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        """The log's database file."""
+        return self.folder / "box.db"
+
+    @property
+    def evidence(self) -> Path:
+        """The folder of evidence pictures."""
+        return self.folder / "evidence"
+
+    @property
+    def identity(self) -> Path:
+        """The folder of keys and certificates."""
+        return self.folder / "identity"
+
+    @property
+    def control_socket(self) -> Path:
+        """The appliance's control socket."""
+        return self.folder / "run" / "control.sock"
+
+    @property
+    def vision_socket(self) -> Path:
+        """Where the vision process hands its results to the appliance."""
+        return self.folder / "run" / "vision.sock"
+
+
+class ModelSection(_Section):
+    """Which model package judges, and whose signatures on packages this box accepts."""
+
+    package: str = "demo"
+    trusted_key_files: tuple[Path, ...] = ()
+
+
+class Thresholds(_Section):
+    """Confidence from which a detection makes a frame NG, or CHECK."""
+
+    ng: Fraction
+    check: Fraction
+
+    @model_validator(mode="after")
+    def _check_is_below_ng(self) -> Self:
+        if self.check > self.ng:
+            raise ValueError(f"check ({self.check}) is above ng ({self.ng}): CHECK lies below NG")
+        return self
+
+
+class Recipe(Thresholds):
+    """Thresholds for a product, with those of single classes where they differ."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    classes: Mapping[str, Thresholds] = Field(default_factory=dict)
+
+
+class LineSection(_Section):
+    """The tags that are stamped on every inspection."""
+
+    position_tag: str | None = None
+    speed_tag: str | None = None
+    lot_tag: str | None = None
+
+
+class OutputSection(_Section):
+    """The verdict block in the PLC. Written in this order: heartbeat, sequence, verdict, position, NG."""
+
+    device: str
+    heartbeat_tag: str
+    sequence_tag: str
+    verdict_tag: str
+    position_tag: str | None = None
+    ng_tag: str
+    heartbeat_seconds: Seconds = 1.0
+
+
+class AlarmSection(_Section):
+    """One alarm on one tag: above `high`, below `low`, or silent for `stale_seconds`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    tag: str
+    high: float | None = None
+    low: float | None = None
+    stale_seconds: Seconds | None = None
+    dead_band: Annotated[float, Field(ge=0.0)] = 0.0
+    on_delay_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 0.0
+    priority: Literal["low", "medium", "high"] = "medium"
+    text: Annotated[str, Field(min_length=1)]
+    action: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> Self:
+        if self.high is None and self.low is None and self.stale_seconds is None:
+            raise ValueError("it watches nothing: give high, low or stale_seconds")
+        if self.high is not None and self.low is not None and self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must lie below high ({self.high})")
+        return self
+
+
+class UplinkSection(_Section):
+    """The way out."""
+
+    receiver: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
+
+
+class ConsoleSection(_Section):
+    """The local console."""
+
+    listen: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1:8440"
+
+
+class RecordsSection(_Section):
+    """How often summaries become records."""
+
+    coverage_seconds: Seconds = 10.0
+    tags_seconds: Seconds = 10.0
+
+
+class BoxConfig(_Section):
+    """A whole, checked configuration. `digest` is the SHA-256 of the file it was read from."""
+
+    version: Literal[1]
+    box: BoxSection
+    storage: StorageSection
+    model: ModelSection = ModelSection()
+    recipe: Recipe
+    line: LineSection = LineSection()
+    cameras: tuple[AnyCameraConfig, ...] = ()
+    devices: tuple[TagDeviceConfig, ...] = ()
+    output: OutputSection | None = None
+    alarms: tuple[AlarmSection, ...] = ()
+    uplink: UplinkSection | None = None
+    console: ConsoleSection = ConsoleSection()
+    records: RecordsSection = RecordsSection()
+    digest: str = ""
+
+
+def load(path: Path) -> BoxConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigErrors: with every mistake in it.
+    """
+    try:
+        text = path.read_bytes()
+        raw = tomllib.loads(text.decode())
+    except OSError as error:
+        problem = ConfigProblem(str(path), f"cannot be read ({error.strerror})", "Make one: alumiguard init")
+        raise ConfigErrors(path, [problem]) from error
+    except ValueError as error:
+        problem = ConfigProblem(str(path), f"is not TOML: {error}", "Mend that line; see https://toml.io")
+        raise ConfigErrors(path, [problem]) from error
+    sections, problems = _check_sections(raw)
+    problems += _check_references(raw, sections)
+    if problems:
+        raise ConfigErrors(path, problems)
+    config = BoxConfig(**sections, digest=sha256(text).hexdigest())
+    return _with_absolute_paths(config, path.parent.resolve())
+
+
+# --- sections, each on its own, so that one mistake never hides another ------------------------------------
+
+
+def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
+    sections: dict[str, Any] = {}
+    problems: list[ConfigProblem] = []
+    fields = {name: field for name, field in BoxConfig.model_fields.items() if name != "digest"}
+    for name in raw.keys() - fields.keys():
+        problems.append(ConfigProblem(name, "is not a section", _did_you_mean(name, fields)))
+    for name, field in fields.items():
+        if name not in raw:
+            if field.is_required():
+                problems.append(ConfigProblem(name, "is missing", f"Add it; `alumiguard init` shows [{name}]"))
+            continue
+        adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+        try:
+            sections[name] = adapter.validate_python(raw[name])
+        except ValidationError as error:
+            problems += [_problem(name, detail, raw[name]) for detail in error.errors()]
+    return sections, problems
+
+
+def _problem(section: str, detail: Any, given: Any) -> ConfigProblem:
+    where, at = section, given
+    for step in detail["loc"]:
+        if isinstance(step, int):
+            name = at[step].get("name") if isinstance(at, list) and isinstance(at[step], dict) else None
+            where += f"[{name or step}]"
+            at = at[step] if isinstance(at, list) else None
+        elif isinstance(at, dict) and step not in at and at.get("driver") == step:
+            continue  # pydantic names the chosen driver here; it is not a key of the file
+        else:
+            where += f".{step}"
+            at = at.get(step) if isinstance(at, dict) else None
+    next_steps = {"missing": "Add it", "extra_forbidden": "Remove it, or check its spelling"}
+    what = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(detail["type"], detail["msg"])
+    default = f"You gave {detail['input']!r}" if isinstance(detail["input"], str | int | float) else "Change it"
+    return ConfigProblem(where, what.removeprefix("Value error, "), next_steps.get(detail["type"], default))
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"Did you mean {close[0]!r}?" if close else f"Remove it. Known are: {', '.join(sorted(known))}"
+
+
+# --- references between sections ---------------------------------------------------------------------------
+
+
+def _check_references(raw: Mapping[str, Any], sections: Mapping[str, Any]) -> list[ConfigProblem]:
+    tags = _tag_names(raw)
+    problems = [*_check_unique(raw, tags), *_check_socket_path(sections)]
+    line: LineSection = sections.get("line", LineSection())
+    for key in ("position_tag", "speed_tag", "lot_tag"):
+        problems += _check_tag(f"line.{key}", getattr(line, key), tags)
+    for alarm in sections.get("alarms", ()):
+        problems += _check_tag(f"alarms[{alarm.name}].tag", alarm.tag, tags)
+    if (output := sections.get("output")) is not None:
+        problems += _check_output(output, raw, sections)
+    return problems
+
+
+def _tag_names(raw: Mapping[str, Any]) -> list[str]:
+    devices = raw.get("devices")
+    found = []
+    for device in devices if isinstance(devices, list) else []:
+        tags = device.get("tags") if isinstance(device, dict) else None
+        found += [str(tag.get("name")) for tag in tags or [] if isinstance(tag, dict)]
+    return found
+
+
+def _check_unique(raw: Mapping[str, Any], tags: list[str]) -> list[ConfigProblem]:
+    named: Callable[[str], list[str]] = lambda section: [  # noqa: E731 - a one-line look-up, used right here
+        str(item.get("name")) for item in raw.get(section) or [] if isinstance(item, dict)
+    ]
+    groups = {"devices": named("devices") + named("cameras"), "devices.tags": tags, "alarms": named("alarms")}
+    return [
+        ConfigProblem(f"{where}[{name}]", "this name is used twice", "Give each its own name")
+        for where, names in groups.items()
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+
+
+def _check_tag(where: str, tag: str | None, tags: list[str]) -> list[ConfigProblem]:
+    if tag is None or tag in tags:
+        return []
+    return [ConfigProblem(where, f"no device has a tag {tag!r}", _did_you_mean(tag, tags))]
+
+
+def _check_output(
+    output: OutputSection, raw: Mapping[str, Any], sections: Mapping[str, Any]
+) -> list[ConfigProblem]:
+    device = next((d for d in sections.get("devices", ()) if d.name == output.device), None)
+    if device is None:
+        names = [str(d.get("name")) for d in raw.get("devices") or [] if isinstance(d, dict)]
+        if output.device in names:
+            return []  # its own mistakes are already listed
+        return [ConfigProblem("output.device", f"no device {output.device!r}", _did_you_mean(output.device, names))]
+    problems = []
+    for key in ("heartbeat_tag", "sequence_tag", "verdict_tag", "position_tag", "ng_tag"):
+        tag = getattr(output, key)
+        if tag is not None and tag not in device.writable_tags:
+            what = f"device {device.name!r} has no writable tag {tag!r}"
+            problems.append(ConfigProblem(f"output.{key}", what, "Set `writable = true` on that tag, or name another"))
+    return problems
+
+
+def _check_socket_path(sections: Mapping[str, Any]) -> list[ConfigProblem]:
+    storage: StorageSection | None = sections.get("storage")
+    if storage is None or len(str(storage.control_socket.absolute()).encode()) <= _MAX_SOCKET_PATH_BYTES:
+        return []
+    what = f"{storage.folder} is too long for the sockets that live in it"
+    return [ConfigProblem("storage.folder", what, "Choose a folder with a path of at most 80 bytes")]
+
+
+def _with_absolute_paths(config: BoxConfig, base: Path) -> BoxConfig:
+    storage = StorageSection(folder=base / config.storage.folder)
+    package = config.model.package
+    model = ModelSection(
+        package=package if package == "demo" else str(base / package),
+        trusted_key_files=tuple(base / file for file in config.model.trusted_key_files),
+    )
+    return config.model_copy(update={"storage": storage, "model": model})
