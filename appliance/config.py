@@ -12,7 +12,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from drivers.catalog import AnyCameraConfig, TagDeviceConfig
 
@@ -53,7 +61,9 @@ def _loopback(listen: str) -> str:
     except ValueError:
         loopback = host == "localhost"
     if not loopback:
-        raise ValueError("the console has no log-in yet, so it only listens on this machine: use 127.0.0.1:PORT")
+        raise ValueError(
+            "the console has no log-in yet, so it only listens on this machine: use 127.0.0.1:PORT"
+        )
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError("write it as 127.0.0.1:PORT, with a port up to 65535")
     return listen
@@ -233,14 +243,17 @@ def load(path: Path) -> BoxConfig:
 
 def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[ConfigProblem]]:
     sections: dict[str, Any] = {}
-    problems: list[ConfigProblem] = []
     fields = {name: field for name, field in BoxConfig.model_fields.items() if name != "digest"}
-    for name in raw.keys() - fields.keys():
-        problems.append(ConfigProblem(name, "is not a section", _did_you_mean(name, fields)))
+    problems = [
+        ConfigProblem(name, "is not a section", _did_you_mean(name, fields))
+        for name in sorted(raw.keys() - fields.keys())
+    ]
     for name, field in fields.items():
         if name not in raw:
             if field.is_required():
-                problems.append(ConfigProblem(name, "is missing", f"Add it; `alumiguard init` shows [{name}]"))
+                problems.append(
+                    ConfigProblem(name, "is missing", f"Add it; `alumiguard init` shows [{name}]")
+                )
             continue
         adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
         try:
@@ -263,8 +276,12 @@ def _problem(section: str, detail: Any, given: Any) -> ConfigProblem:
             where += f".{step}"
             at = at.get(step) if isinstance(at, dict) else None
     next_steps = {"missing": "Add it", "extra_forbidden": "Remove it, or check its spelling"}
-    what = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(detail["type"], detail["msg"])
-    default = f"You gave {detail['input']!r}" if isinstance(detail["input"], str | int | float) else "Change it"
+    what = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(
+        detail["type"], detail["msg"]
+    )
+    default = (
+        f"You gave {detail['input']!r}" if isinstance(detail["input"], str | int | float) else "Change it"
+    )
     return ConfigProblem(where, what.removeprefix("Value error, "), next_steps.get(detail["type"], default))
 
 
@@ -324,13 +341,19 @@ def _check_output(
         names = [str(d.get("name")) for d in raw.get("devices") or [] if isinstance(d, dict)]
         if output.device in names:
             return []  # its own mistakes are already listed
-        return [ConfigProblem("output.device", f"no device {output.device!r}", _did_you_mean(output.device, names))]
+        return [
+            ConfigProblem(
+                "output.device", f"no device {output.device!r}", _did_you_mean(output.device, names)
+            )
+        ]
     problems = []
     for key in ("heartbeat_tag", "sequence_tag", "verdict_tag", "position_tag", "ng_tag"):
         tag = getattr(output, key)
         if tag is not None and tag not in device.writable_tags:
             what = f"device {device.name!r} has no writable tag {tag!r}"
-            problems.append(ConfigProblem(f"output.{key}", what, "Set `writable = true` on that tag, or name another"))
+            problems.append(
+                ConfigProblem(f"output.{key}", what, "Set `writable = true` on that tag, or name another")
+            )
     return problems
 
 

@@ -1,0 +1,183 @@
+"""The only loops that retry: one keeps a device, one keeps a child process, one keeps a camera (in a thread).
+
+A driver raises and dies. Here it is written down once when it goes and once when it is back, and tried again
+after a back-off that grows to `MAX_WAIT_SECONDS`.
+"""
+
+import asyncio
+import ctypes
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from tenacity import RetryCallState, Retrying
+from tenacity.wait import wait_exponential_jitter
+
+from drivers.driver import TagDriver, TagDriverConfig
+from drivers.errors import DeviceError, DeviceMisconfigured
+from drivers.reading import Reading
+from sync.record import Body, DeviceBack, DeviceLost
+
+MAX_WAIT_SECONDS = 5.0
+STOP_SECONDS = 8.0
+"""How long a child may take to stop in good order before it is killed."""
+
+_PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
+
+
+class Backoff:
+    """How long to wait before the next try: exponential with jitter, from the first failure on."""
+
+    def __init__(self, max_seconds: float = MAX_WAIT_SECONDS) -> None:
+        self._wait = wait_exponential_jitter(initial=0.2, max=max_seconds, jitter=0.3)
+        self._state = RetryCallState(Retrying(), None, (), {})
+
+    def next_seconds(self) -> float:
+        """The wait after one more failure."""
+        seconds = self._wait(self._state)
+        self._state.attempt_number += 1
+        return min(seconds, MAX_WAIT_SECONDS)
+
+    def reset(self) -> None:
+        """It worked: start again from the shortest wait."""
+        self._state.attempt_number = 1
+
+
+Append = Callable[[Body], Awaitable[int]]
+
+
+@dataclass
+class Outage:
+    """Whether something is lost, written down when that changes and not while it lasts."""
+
+    name: str
+    append: Append
+    lost_mono: float | None = None
+
+    async def lost(self, cause: str) -> None:
+        """It does not answer."""
+        if self.lost_mono is None:
+            self.lost_mono = time.monotonic()
+            log.warning("lost", device=self.name, cause=cause)
+            await self.append(DeviceLost(device=self.name, cause=cause))
+
+    async def back(self) -> None:
+        """It answers."""
+        if self.lost_mono is not None:
+            gap_seconds = time.monotonic() - self.lost_mono
+            self.lost_mono = None
+            log.info("back", device=self.name, gap_seconds=gap_seconds)
+            await self.append(DeviceBack(device=self.name, gap_seconds=gap_seconds))
+
+
+class SupervisedDevice:
+    """A tag device that is kept open. `driver` is None while it is not connected."""
+
+    def __init__(
+        self,
+        config: TagDriverConfig,
+        append: Append,
+        take: Callable[[Reading], None],
+        changed: Callable[[str, str | None], Awaitable[None]],
+    ) -> None:
+        """Args: `take` gets every reading; `changed` the device's name and why it is gone, None when back."""
+        self.config = config
+        self.driver: TagDriver | None = None
+        self._take = take
+        self._changed = changed
+        self._outage = Outage(config.name, append)
+
+    async def keep(self) -> None:
+        """Connect, read, and do so again after every failure, until cancelled.
+
+        A device whose configuration cannot work is left alone for as long as MAX_WAIT_SECONDS at a time.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                async with self.config.open() as driver:
+                    self.driver = driver
+                    async for reading in driver.readings():
+                        if self._outage.lost_mono is not None or backoff is not None:
+                            await self._back(backoff)
+                        self._take(reading)
+            except DeviceError as error:
+                self.driver = None
+                await self._outage.lost(f"{type(error).__name__}: {error}")
+                await self._changed(self.config.name, f"{error} {error.hint}".strip())
+                wait = MAX_WAIT_SECONDS if isinstance(error, DeviceMisconfigured) else backoff.next_seconds()
+                await asyncio.sleep(wait)
+            finally:
+                self.driver = None
+
+    async def _back(self, backoff: Backoff) -> None:
+        backoff.reset()
+        if self._outage.lost_mono is not None:
+            await self._outage.back()
+            await self._changed(self.config.name, None)
+
+
+@dataclass
+class SupervisedProcess:
+    """A child process that is started again whenever it ends, until the task is cancelled."""
+
+    name: str
+    arguments: Sequence[str]
+    append: Append | None = None
+    pid: int | None = None
+    restarts: int = 0
+    _outage: Outage | None = field(default=None, init=False)
+
+    async def keep(self) -> None:
+        """Run it and run it again. Cancelling asks it to stop, and kills it if it does not."""
+        if self.append is not None:
+            self._outage = Outage(self.name, self.append)
+        backoff = Backoff()
+        while True:
+            began = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *self.arguments, stdin=asyncio.subprocess.DEVNULL, preexec_fn=die_with_parent
+            )
+            self.pid = process.pid
+            try:
+                if self._outage is not None:
+                    await self._outage.back()
+                status = await process.wait()
+            finally:
+                self.pid = None
+                if process.returncode is None:
+                    await stop(process)
+            if self._outage is not None:
+                await self._outage.lost(f"the process ended with status {status}")
+            if time.monotonic() - began > MAX_WAIT_SECONDS:
+                backoff.reset()
+            self.restarts += 1
+            log.warning("process ended", name=self.name, status=status, restarts=self.restarts)
+            await asyncio.sleep(backoff.next_seconds())
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, then SIGKILL after STOP_SECONDS. Finishes even while being cancelled."""
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def die_with_parent() -> None:
+    """In a child, before it starts: get SIGTERM when the parent dies, so that no process is left behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def python(module: str, *arguments: str | Path) -> list[str]:
+    """The command line of one of our own programs."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
