@@ -42,6 +42,7 @@ fix: setup
 # Check the types, tests included
 types: setup
     @.venv/bin/mypy
+    @.venv/bin/mypy requirements/*.py
 
 # Rewrite the generated parts of the documents
 docs: setup

@@ -28,8 +28,10 @@ def main(options: list[str]) -> None:
         output = ["--output-file", f"requirements/{name}"]
         command = ["uv", "pip", "compile", *FORM, *sources, *output, *options]
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            sys.exit(f"error: requirements/{name} could not be compiled; uv's own words are above\n"
-                     "next: mend the versions in pyproject.toml that it names, then run `just lock` again")
+            sys.exit(
+                f"error: requirements/{name} could not be compiled; uv's own words are above\n"
+                "next: mend the versions in pyproject.toml that it names, then run `just lock` again"
+            )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ into it, so that a call with nothing to do takes a few hundredths of a second. S
 runs before anything is installed; `uv` has to be on the PATH, `justw` puts it there.
 """
 
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -28,9 +29,12 @@ def main(environment: str, pins: str) -> None:
     if made_where != where or not python.exists():
         run("uv", "--quiet", "venv", "--clear", "--python", sys.executable, str(folder))
     pip = ["uv", "--quiet", "pip"]
-    run(*pip, "sync", "--python", str(python), "--require-hashes", str(requirements))
+    sync = [*pip, "sync", "--python", str(python), "--require-hashes", str(requirements)]
+    # Every file is pinned by hash, so uv's cache is as good as the index: a moved checkout needs no network.
+    if subprocess.run([*sync, "--offline"], check=False, capture_output=True).returncode:
+        run(*sync)
     # uv carries the build backend that pyproject.toml asks for, so this fetches nothing.
-    run(*pip, "install", "--python", str(python), "--no-deps", "--editable", str(ROOT))
+    run(*pip, "install", "--offline", "--python", str(python), "--no-deps", "--editable", str(ROOT))
     stamp.write_text(f"{where}\n{what}")
 
 
@@ -50,7 +54,7 @@ def run(*command: str) -> None:
     """Run a step; stop with its own words and the next step if it fails."""
     if subprocess.run(command, check=False).returncode:
         sys.exit(
-            f"error: `{' '.join(command)}` failed; its own words are above\n"
+            f"error: `{shlex.join(command)}` failed; its own words are above\n"
             "next: check this machine's way to its package index (uv reads UV_DEFAULT_INDEX and "
             "SSL_CERT_FILE), then call this again"
         )
