@@ -5,17 +5,21 @@ back from the log's projection.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import structlog
 
-from appliance.config import AlarmSection, BoxConfig
+from appliance.config import AlarmSection
 from appliance.line import Line
 from drivers.reading import Quality, TagValue
 from sync.audit_log import LogError
+from sync.database import reading
+from sync.projections import open_alarms
 from sync.record import AlarmAcknowledged, AlarmCleared, AlarmRaised, Body
 from ui.backend import AlarmView, CommandRefused
 
@@ -130,6 +134,12 @@ def replace_view(view: AlarmView, **changes: object) -> AlarmView:
     return view.model_copy(update=changes)
 
 
+def standing_alarms(database: Path) -> list[AlarmView]:
+    """The alarms that stood, or nobody had seen, when the log was last written."""
+    with reading(database) as connection:
+        return [AlarmView.model_validate(dataclasses.asdict(alarm)) for alarm in open_alarms(connection)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Watch:
     """One configured alarm between evaluations: since when its limit is passed, and whether it stands."""
@@ -199,8 +209,3 @@ async def keep_watching(
         names, conditions = box_conditions()
         await book.update([*tag_alarms.names, *names], [*tag_alarms.conditions(), *conditions])
         await asyncio.sleep(EVALUATE_SECONDS)
-
-
-def known_alarms(config: BoxConfig) -> frozenset[str]:
-    """Names of the alarms that the configuration defines."""
-    return frozenset(section.name for section in config.alarms)

@@ -6,7 +6,7 @@ Checking touches no device and no network. A relative path is relative to the fi
 import difflib
 import ipaddress
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -290,71 +290,60 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {close[0]!r}?" if close else f"Remove it. Known are: {', '.join(sorted(known))}"
 
 
-# --- references between sections ---------------------------------------------------------------------------
+# --- references between sections, read leniently so that they are checked beside any other mistake ----------
 
 
 def _check_references(raw: Mapping[str, Any], sections: Mapping[str, Any]) -> list[ConfigProblem]:
-    tags = _tag_names(raw)
-    problems = [*_check_unique(raw, tags), *_check_socket_path(sections)]
-    line: LineSection = sections.get("line", LineSection())
-    for key in ("position_tag", "speed_tag", "lot_tag"):
-        problems += _check_tag(f"line.{key}", getattr(line, key), tags)
-    for alarm in sections.get("alarms", ()):
-        problems += _check_tag(f"alarms[{alarm.name}].tag", alarm.tag, tags)
-    if (output := sections.get("output")) is not None:
-        problems += _check_output(output, raw, sections)
+    devices, alarms = _tables(raw.get("devices")), _tables(raw.get("alarms"))
+    tags = [name for device in devices for name in _names(_tables(device.get("tags")))]
+    problems = [
+        *_check_unique("devices", _names(devices) + _names(_tables(raw.get("cameras")))),
+        *_check_unique("devices.tags", tags),
+        *_check_unique("alarms", _names(alarms)),
+        *_check_socket_path(sections),
+    ]
+    for line in _tables([raw.get("line")]):
+        for key in ("position_tag", "speed_tag", "lot_tag"):
+            problems += _check_tag(f"line.{key}", line.get(key), tags)
+    for number, alarm in enumerate(alarms):
+        problems += _check_tag(f"alarms[{alarm.get('name', number)}].tag", alarm.get("tag"), tags)
+    for output in _tables([raw.get("output")]):
+        problems += _check_output(output, devices)
     return problems
 
 
-def _tag_names(raw: Mapping[str, Any]) -> list[str]:
-    devices = raw.get("devices")
-    found = []
-    for device in devices if isinstance(devices, list) else []:
-        tags = device.get("tags") if isinstance(device, dict) else None
-        found += [str(tag.get("name")) for tag in tags or [] if isinstance(tag, dict)]
-    return found
+def _tables(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _check_unique(raw: Mapping[str, Any], tags: list[str]) -> list[ConfigProblem]:
-    named: Callable[[str], list[str]] = lambda section: [  # noqa: E731 - a one-line look-up, used right here
-        str(item.get("name")) for item in raw.get(section) or [] if isinstance(item, dict)
-    ]
-    groups = {"devices": named("devices") + named("cameras"), "devices.tags": tags, "alarms": named("alarms")}
-    return [
-        ConfigProblem(f"{where}[{name}]", "this name is used twice", "Give each its own name")
-        for where, names in groups.items()
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
+def _names(tables: list[dict[str, Any]]) -> list[str]:
+    return [str(table["name"]) for table in tables if "name" in table]
 
 
-def _check_tag(where: str, tag: str | None, tags: list[str]) -> list[ConfigProblem]:
-    if tag is None or tag in tags:
+def _check_unique(where: str, names: list[str]) -> list[ConfigProblem]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    next_step = "Give each its own name"
+    return [ConfigProblem(f"{where}[{name}]", "this name is used twice", next_step) for name in twice]
+
+
+def _check_tag(where: str, tag: Any, tags: list[str]) -> list[ConfigProblem]:
+    if not isinstance(tag, str) or tag in tags:
         return []
     return [ConfigProblem(where, f"no device has a tag {tag!r}", _did_you_mean(tag, tags))]
 
 
-def _check_output(
-    output: OutputSection, raw: Mapping[str, Any], sections: Mapping[str, Any]
-) -> list[ConfigProblem]:
-    device = next((d for d in sections.get("devices", ()) if d.name == output.device), None)
+def _check_output(output: Mapping[str, Any], devices: list[dict[str, Any]]) -> list[ConfigProblem]:
+    name = str(output.get("device"))
+    device = next((device for device in devices if device.get("name") == name), None)
     if device is None:
-        names = [str(d.get("name")) for d in raw.get("devices") or [] if isinstance(d, dict)]
-        if output.device in names:
-            return []  # its own mistakes are already listed
-        return [
-            ConfigProblem(
-                "output.device", f"no device {output.device!r}", _did_you_mean(output.device, names)
-            )
-        ]
-    problems = []
-    for key in ("heartbeat_tag", "sequence_tag", "verdict_tag", "position_tag", "ng_tag"):
-        tag = getattr(output, key)
-        if tag is not None and tag not in device.writable_tags:
-            what = f"device {device.name!r} has no writable tag {tag!r}"
-            problems.append(
-                ConfigProblem(f"output.{key}", what, "Set `writable = true` on that tag, or name another")
-            )
-    return problems
+        return [ConfigProblem("output.device", f"no device {name!r}", _did_you_mean(name, _names(devices)))]
+    writable = _names([tag for tag in _tables(device.get("tags")) if tag.get("writable") is True])
+    next_step = "Set `writable = true` on that tag, or name another"
+    return [
+        ConfigProblem(f"output.{key}", f"device {name!r} has no writable tag {tag!r}", next_step)
+        for key in ("heartbeat_tag", "sequence_tag", "verdict_tag", "position_tag", "ng_tag")
+        if isinstance(tag := output.get(key), str) and tag not in writable
+    ]
 
 
 def _check_socket_path(sections: Mapping[str, Any]) -> list[ConfigProblem]:

@@ -6,17 +6,17 @@ counted; it never holds up the line.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
 from appliance.config import OutputSection
 from appliance.latency import Latencies
-from appliance.supervisor import SupervisedDevice
+from appliance.supervisor import Put, SupervisedDevice
 from appliance.vision_link import Judged
 from drivers.errors import DeviceError
 from drivers.reading import TagValue
-from sync.record import Body, OutputWritten, Verdict
+from sync.record import OutputWritten, Verdict
 
 NOT_INSPECTING = 0
 VERDICT_CODES = {Verdict.OK: 1, Verdict.NG: 2, Verdict.CHECK: 3}
@@ -32,14 +32,14 @@ class Outputs:
         self,
         section: OutputSection,
         device: SupervisedDevice,
-        put: Callable[[Body], Awaitable[int]],
+        put: Put,
         latencies: Latencies,
         inspecting: Callable[[], bool],
         position_m: Callable[[int], float | None],
     ) -> None:
         self._section = section
         self._device = device
-        self._append = put
+        self._put = put
         self._latencies = latencies
         self._inspecting = inspecting
         self._position_m = position_m
@@ -77,7 +77,7 @@ class Outputs:
             if await self._write(values):
                 self._latencies.add({"output": (time.monotonic_ns() - judged.judged_mono_ns) / 1e6})
                 if judged.verdict is not Verdict.OK:
-                    await self._append(
+                    self._put(
                         OutputWritten(
                             device=section.device, values=values, camera=judged.camera, frame=judged.frame
                         )

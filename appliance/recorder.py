@@ -25,11 +25,13 @@ from sync.record import (
     Clock,
     Coverage,
     DetectionBody,
+    GapDeclared,
     Inspection,
     LotEnded,
     LotStarted,
     ModelActivated,
     ModelRef,
+    RecordError,
     Tags,
     TagWindow,
     Verdict,
@@ -125,7 +127,7 @@ class Recorder:
         """A vision process is up: from here on its model judges, and its counters start at nothing."""
         self.model = ready
         self._last_counts.clear()
-        self._put(ModelActivated(model=ready.model, engine=ready.engine))
+        self.put(ModelActivated(model=ready.model, engine=ready.engine))
 
     def take_judged(self, judged: Judged) -> None:
         """Count a judged frame; an NG or CHECK waits for its picture before it becomes a record."""
@@ -192,7 +194,7 @@ class Recorder:
         """Close every camera's interval and put its record."""
         for camera, interval in list(self._intervals.items()):
             del self._intervals[camera]
-            self._put(self._coverage(camera, interval))
+            self.put(self._coverage(camera, interval))
 
     def flush_tags(self) -> None:
         """Close the tag windows and put their record."""
@@ -204,12 +206,13 @@ class Recorder:
         self._windows_began = (self._clock.stamp().at, time.monotonic())
         if windows:
             seconds = round(time.monotonic() - began_mono, 3)
-            self._put(Tags(began_at=began_at, seconds=seconds, tags=windows))
+            self.put(Tags(began_at=began_at, seconds=seconds, tags=windows))
+
+    def put(self, body: Body, since_mono_ns: int | None = None) -> None:
+        """Hand over a body; `since_mono_ns` is when what it tells was known, for the latency of `record`."""
+        self._unwritten.put_nowait((body, since_mono_ns))
 
     # --- inside -------------------------------------------------------------------------------------------
-
-    def _put(self, body: Body, since_mono_ns: int | None = None) -> None:
-        self._unwritten.put_nowait((body, since_mono_ns))
 
     async def _write(self, waiting: deque[tuple[Body, int | None]]) -> None:
         while waiting:
@@ -219,6 +222,8 @@ class Recorder:
             for (body, since), outcome in zip(waiting, outcomes, strict=True):
                 if isinstance(outcome, LogError):
                     failed.append((body, since))
+                elif isinstance(outcome, RecordError):
+                    self._put_refused(body, outcome)
                 elif isinstance(outcome, BaseException):
                     raise outcome
                 elif since is not None:
@@ -231,6 +236,12 @@ class Recorder:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._log_failed(None)
+
+    def _put_refused(self, body: Body, error: RecordError) -> None:
+        """A record that the log can never take leaves a gap that says so."""
+        log.error("record refused", kind=body.KIND, error=str(error))
+        now = self._clock.stamp().at
+        self.put(GapDeclared(what=f"record {body.KIND}", first=now, last=now, reason=str(error)[:500]))
 
     def _count(self, camera: str, counts: Counts, frame: int | None) -> _Interval:
         interval = self._intervals.get(camera)
@@ -316,7 +327,7 @@ class Recorder:
             position_m=None if position_m is None else round(position_m, 3),
             evidence_sha256=sha256,
         )
-        self._put(body, judged.judged_mono_ns)
+        self.put(body, judged.judged_mono_ns)
 
     def _lot_changed(self) -> None:
         lot = self._line.lot()
@@ -324,9 +335,9 @@ class Recorder:
             return
         position_m = self._line.position_m()
         if self._lot is not None:
-            self._put(LotEnded(lot=self._lot, position_m=position_m))
+            self.put(LotEnded(lot=self._lot, position_m=position_m))
         if lot is not None:
-            self._put(LotStarted(lot=lot, position_m=position_m))
+            self.put(LotStarted(lot=lot, position_m=position_m))
         self._lot = lot
 
 

@@ -9,7 +9,7 @@ import ctypes
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,14 +28,21 @@ STOP_SECONDS = 8.0
 
 _PR_SET_PDEATHSIG = 1
 
+CANNOT_START = 78
+"""Exit status (EX_CONFIG of sysexits.h) of a child that would fail the same way if it were started again."""
+
 log = structlog.get_logger()
+
+
+class CannotStart(Exception):
+    """A child says that it cannot work as it is configured; what it printed tells why."""
 
 
 class Backoff:
     """How long to wait before the next try: exponential with jitter, from the first failure on."""
 
     def __init__(self, max_seconds: float = MAX_WAIT_SECONDS) -> None:
-        self._wait = wait_exponential_jitter(initial=0.2, max=max_seconds, jitter=0.3)
+        self._wait = wait_exponential_jitter(multiplier=0.2, max=max_seconds, jitter=0.3)
         self._state = RetryCallState(Retrying(), None, (), {})
 
     def next_seconds(self) -> float:
@@ -49,7 +56,8 @@ class Backoff:
         self._state.attempt_number = 1
 
 
-Append = Callable[[Body], Awaitable[int]]
+Put = Callable[[Body], None]
+"""Hands a body to the recorder, which keeps it until the log has it on disk."""
 
 
 @dataclass
@@ -57,23 +65,23 @@ class Outage:
     """Whether something is lost, written down when that changes and not while it lasts."""
 
     name: str
-    append: Append
+    put: Put
     lost_mono: float | None = None
 
-    async def lost(self, cause: str) -> None:
+    def lost(self, cause: str) -> None:
         """It does not answer."""
         if self.lost_mono is None:
             self.lost_mono = time.monotonic()
             log.warning("lost", device=self.name, cause=cause)
-            await self.append(DeviceLost(device=self.name, cause=cause))
+            self.put(DeviceLost(device=self.name, cause=cause))
 
-    async def back(self) -> None:
+    def back(self) -> None:
         """It answers."""
         if self.lost_mono is not None:
             gap_seconds = time.monotonic() - self.lost_mono
             self.lost_mono = None
             log.info("back", device=self.name, gap_seconds=gap_seconds)
-            await self.append(DeviceBack(device=self.name, gap_seconds=gap_seconds))
+            self.put(DeviceBack(device=self.name, gap_seconds=gap_seconds))
 
 
 class SupervisedDevice:
@@ -82,16 +90,16 @@ class SupervisedDevice:
     def __init__(
         self,
         config: TagDriverConfig,
-        append: Append,
+        put: Put,
         take: Callable[[Reading], None],
-        changed: Callable[[str, str | None], Awaitable[None]],
+        changed: Callable[[str, str | None], None],
     ) -> None:
         """Args: `take` gets every reading; `changed` the device's name and why it is gone, None when back."""
         self.config = config
         self.driver: TagDriver | None = None
         self._take = take
         self._changed = changed
-        self._outage = Outage(config.name, append)
+        self._outage = Outage(config.name, put)
 
     async def keep(self) -> None:
         """Connect, read, and do so again after every failure, until cancelled.
@@ -104,23 +112,19 @@ class SupervisedDevice:
                 async with self.config.open() as driver:
                     self.driver = driver
                     async for reading in driver.readings():
-                        if self._outage.lost_mono is not None or backoff is not None:
-                            await self._back(backoff)
+                        if self._outage.lost_mono is not None:
+                            backoff.reset()
+                            self._outage.back()
+                            self._changed(self.config.name, None)
                         self._take(reading)
             except DeviceError as error:
                 self.driver = None
-                await self._outage.lost(f"{type(error).__name__}: {error}")
-                await self._changed(self.config.name, f"{error} {error.hint}".strip())
+                self._outage.lost(f"{type(error).__name__}: {error}")
+                self._changed(self.config.name, f"{error} {error.hint}".strip())
                 wait = MAX_WAIT_SECONDS if isinstance(error, DeviceMisconfigured) else backoff.next_seconds()
                 await asyncio.sleep(wait)
             finally:
                 self.driver = None
-
-    async def _back(self, backoff: Backoff) -> None:
-        backoff.reset()
-        if self._outage.lost_mono is not None:
-            await self._outage.back()
-            await self._changed(self.config.name, None)
 
 
 @dataclass
@@ -129,15 +133,15 @@ class SupervisedProcess:
 
     name: str
     arguments: Sequence[str]
-    append: Append | None = None
+    put: Put | None = None
     pid: int | None = None
     restarts: int = 0
     _outage: Outage | None = field(default=None, init=False)
 
     async def keep(self) -> None:
         """Run it and run it again. Cancelling asks it to stop, and kills it if it does not."""
-        if self.append is not None:
-            self._outage = Outage(self.name, self.append)
+        if self.put is not None:
+            self._outage = Outage(self.name, self.put)
         backoff = Backoff()
         while True:
             began = time.monotonic()
@@ -147,14 +151,16 @@ class SupervisedProcess:
             self.pid = process.pid
             try:
                 if self._outage is not None:
-                    await self._outage.back()
+                    self._outage.back()
                 status = await process.wait()
             finally:
                 self.pid = None
                 if process.returncode is None:
                     await stop(process)
+            if status == CANNOT_START:
+                raise CannotStart(f"the {self.name} process cannot start; the error is above")
             if self._outage is not None:
-                await self._outage.lost(f"the process ended with status {status}")
+                self._outage.lost(f"the process ended with status {status}")
             if time.monotonic() - began > MAX_WAIT_SECONDS:
                 backoff.reset()
             self.restarts += 1

@@ -93,6 +93,11 @@ class Closed(msgspec.Struct, frozen=True, tag=True):
 
 Message = Ready | Judged | EvidenceKept | Preview | CameraLost | CameraBack | Closed
 
+
+class LinkBroken(Exception):
+    """What comes from the vision process is not its language; the connection is of no more use."""
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
@@ -139,14 +144,18 @@ async def receive(reader: asyncio.StreamReader) -> AsyncIterator[Message]:
     """The appliance's end: messages until the vision process is gone.
 
     Raises:
-        ValueError: if a message is longer than MAX_MESSAGE_BYTES or not one of ours.
+        LinkBroken: if a message is longer than MAX_MESSAGE_BYTES or not one of ours.
     """
     while True:
         try:
             (size,) = struct.unpack(">I", await reader.readexactly(4))
             if size > MAX_MESSAGE_BYTES:
-                raise ValueError(f"a message of {size} bytes from the vision process")
+                raise LinkBroken(f"a message of {size} bytes from the vision process")
             packed = await reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
             return
-        yield _decoder.decode(packed)
+        try:
+            message = _decoder.decode(packed)
+        except msgspec.DecodeError as error:
+            raise LinkBroken(f"not a message of the vision process: {error}") from error
+        yield message

@@ -70,8 +70,13 @@ def main() -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the appliance decides
-    threading.Thread(target=lambda: (link.wait_until_gone(), stopping.set()), daemon=True).start()
+    threading.Thread(target=_stop_with_appliance, args=(link, stopping), daemon=True).start()
     inspect(config, link, stopping)
+
+
+def _stop_with_appliance(link: LinkSender, stopping: threading.Event) -> None:
+    link.wait_until_gone()
+    stopping.set()
 
 
 def inspect(config: BoxConfig, link: LinkSender, stopping: threading.Event) -> None:
