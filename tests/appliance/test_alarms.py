@@ -2,11 +2,14 @@
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import appliance
 from appliance.alarms import AlarmBook, Condition, TagAlarms
-from appliance.config import AlarmSection
+from appliance.config import AlarmSection, load
+from appliance.line import Line
 from drivers.reading import Quality, Reading
 from sync.audit_log import LogUnwritable
 from sync.record import AlarmAcknowledged, AlarmCleared, AlarmRaised, Body
@@ -29,19 +32,19 @@ class _Log:
         return len(self.bodies)
 
 
-class _Line:
-    """Holds one reading of one tag."""
+_CONFIG = load(Path(appliance.__file__).parent / "profiles" / "surface.toml")
+
+
+class _Line(Line):
+    """The shipped profile's line, with one tag set by hand."""
 
     def __init__(self) -> None:
-        self.reading: Reading | None = None
-        self.units = {"t": "°C"}
+        super().__init__(_CONFIG)
 
     def set(self, value: float | None, age_seconds: float = 0.0) -> None:
         quality = Quality.BAD if value is None else Quality.GOOD
-        self.reading = Reading("t", value, quality, time.monotonic_ns() - int(age_seconds * 1e9))
-
-    def latest(self, _tag: str) -> Reading | None:
-        return self.reading
+        mono_ns = time.monotonic_ns() - int(age_seconds * 1e9)
+        self.take(Reading("coolant_celsius", value, quality, mono_ns))
 
 
 def _book(log: _Log) -> AlarmBook:
@@ -49,7 +52,9 @@ def _book(log: _Log) -> AlarmBook:
 
 
 def _section(**changes: object) -> AlarmSection:
-    return AlarmSection.model_validate({"name": "hot", "tag": "t", "text": "x", "action": "y", **changes})
+    return AlarmSection.model_validate(
+        {"name": "hot", "tag": "coolant_celsius", "text": "x", "action": "y", **changes}
+    )
 
 
 async def test_an_alarm_is_raised_once_and_cleared_once() -> None:
@@ -124,7 +129,7 @@ def test_the_on_delay_ignores_a_short_excursion(monkeypatch: pytest.MonkeyPatch)
     seen = []
     for step, value in enumerate((60.0, 40.0, 60.0, 60.0, 60.0, 60.0)):
         now = 1000.0 + step
-        line.reading = Reading("t", value, Quality.GOOD, int(now * 1e9))
+        line.take(Reading("coolant_celsius", value, Quality.GOOD, int(now * 1e9)))
         seen.append(bool(alarms.conditions()))
     assert seen == [False, False, False, False, False, True]
 

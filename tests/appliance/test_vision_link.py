@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ _JUDGED = Judged(
 )
 
 
-async def _receive_all(path: Path, send: object) -> list[Message]:
+async def _receive_all(path: Path, send: Callable[[], None]) -> list[Message]:
     with bound(path) as listener:
         listener.listen(1)
         listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
