@@ -392,6 +392,9 @@ class AuditLog:
         checkpoint = chain.Checkpoint(self._signer.name, head.seq, head.frontier.root(), head.chain)
         note = chain.sign_note(checkpoint.body(), self._signer)
         self._connection.execute(
+            "UPDATE checkpoints SET frontier = NULL WHERE size = ?", (head.checkpoint_seq,)
+        )
+        self._connection.execute(
             "INSERT INTO checkpoints VALUES (?, ?, ?, NULL)",
             (head.seq, note.decode(), head.frontier.to_bytes()),
         )

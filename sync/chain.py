@@ -84,6 +84,8 @@ class Frontier:
         Raises:
             ValueError: if the number of peaks does not fit the size.
         """
+        if len(stored) < 8:
+            raise ValueError(f"{len(stored)} bytes are too few for a tree")
         (size,) = struct.unpack(">Q", stored[:8])
         peaks = tuple(stored[at : at + HASH_BYTES] for at in range(8, len(stored), HASH_BYTES))
         if len(peaks) != size.bit_count() or any(len(peak) != HASH_BYTES for peak in peaks):
@@ -128,10 +130,11 @@ def parse_checkpoint(body: bytes) -> Checkpoint:
         count = int(size)
     except (ValueError, binascii.Error) as error:
         raise NoteError(f"not a checkpoint: {error}") from error
-    plain_size = size == str(count) and 0 <= count < 2**63
-    if end or word != "chain" or not plain_size or len(root) != HASH_BYTES or len(head) != HASH_BYTES:
+    checkpoint = Checkpoint(origin, count, root, head)
+    canonical = checkpoint.body() == body and word == "chain" and not end
+    if not canonical or not 0 <= count < 2**63 or len(root) != HASH_BYTES or len(head) != HASH_BYTES:
         raise NoteError("not a checkpoint: its size, root or chain line is malformed")
-    return Checkpoint(origin, count, root, head)
+    return checkpoint
 
 
 # --- signed notes -----------------------------------------------------------------------------------------
@@ -259,7 +262,8 @@ def _split_note(note: bytes) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
 def _read_signature_line(line: str) -> tuple[str, bytes, bytes]:
     dash, name, encoded = line.split(" ")
     blob = base64.b64decode(encoded, validate=True)
-    if dash != "—" or not name or len(blob) <= 4:
+    canonical = base64.b64encode(blob).decode() == encoded  # else its last bits could be changed unseen
+    if dash != "—" or not name or len(blob) <= 4 or not canonical:
         raise ValueError(f"malformed signature line {line[:80]!r}")
     return name, blob[:4], blob[4:]
 

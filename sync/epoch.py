@@ -207,7 +207,7 @@ def _last_checkpoint(connection: database.Connection, box: str, epoch: str, key:
     try:
         verifier = chain.SignerKey(origin, key).verifier()
         checkpoint = chain.parse_checkpoint(chain.open_note(note.encode(), verifier))
-        frontier = Frontier.from_bytes(stored_frontier)
+        frontier = Frontier.from_bytes(stored_frontier or b"")
     except ValueError as error:
         raise _TailBroken(f"the checkpoint at seq {size} does not hold: {error}") from error
     if checkpoint != chain.Checkpoint(origin, size, frontier.root(), stored_chain) or frontier.size != size:

@@ -2,7 +2,7 @@
 
 `log`, `checkpoints`, `epochs` and `clean_stop` are the truth; the others are projections of it and can be
 rebuilt by `sync.projections`. `checkpoints.cosigned` is the receipt: the cursor of the uplink is the largest
-`size` that has one.
+`size` that has one. Only the last checkpoint keeps its frontier, which is all that appending needs.
 """
 
 import apsw
@@ -29,7 +29,7 @@ CREATE TABLE log (
 CREATE TABLE checkpoints (
   size INTEGER PRIMARY KEY CHECK (size >= 1),
   note TEXT NOT NULL,
-  frontier BLOB NOT NULL,
+  frontier BLOB,
   cosigned TEXT
 ) STRICT;
 CREATE TABLE clean_stop (

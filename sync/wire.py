@@ -112,12 +112,15 @@ def verify_batch(
         The chain head and the tree after `last`.
 
     Raises:
-        BatchError: if chain, root, size or origin do not agree with the checkpoint.
+        BatchError: if chain, root, size or origin do not agree with the checkpoint, if `previous` is no chain
+            head, or if `frontier` is not that of `first - 1`.
         NoteError: if the checkpoint is not signed by `key`.
     """
     header = batch.header
     checkpoint = chain.parse_checkpoint(chain.open_note(batch.note, key))
-    head = bytes.fromhex(header.previous)
+    head = _previous_head(header)
+    if frontier.size != header.first - 1:
+        raise BatchError(f"it starts at record {header.first} and the reader is at {frontier.size}")
     for line in batch.lines:
         leaf = chain.leaf_hash(line)
         head = chain.chain_step(head, leaf)
@@ -128,6 +131,18 @@ def verify_batch(
     if checkpoint != expected:
         raise BatchError("its records do not lead to the chain head and root that its checkpoint signs")
     return head, frontier
+
+
+def _previous_head(header: BatchHeader) -> bytes:
+    try:
+        head = bytes.fromhex(header.previous)
+    except ValueError as error:
+        raise BatchError("the chain before its first record is not hex") from error
+    if len(head) != chain.HASH_BYTES or head.hex() != header.previous:
+        raise BatchError(f"the chain before its first record is not {chain.HASH_BYTES} bytes of plain hex")
+    if header.first == 1 and head != chain.chain_start(header.box, header.epoch):
+        raise BatchError("its first record does not follow the header of its epoch")
+    return head
 
 
 def _decompress(packed: bytes) -> bytes:
