@@ -38,6 +38,7 @@ _LIFETIMES = 300
 _QUEUE_PER_TAG = 20
 _MIN_QUEUE = 10_000
 _CLOSE_SECONDS = 1.0
+_SESSION_MILLISECONDS = 600_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSALS = ("BadUserAccessDenied", "BadIdentity", "BadSecurity", "BadCertificate", "BadTooMany", "BadNot")
 
@@ -123,6 +124,7 @@ class OpcUaDriver:
         self._client = Client(
             config.url, timeout=config.timeout_seconds, watchdog_intervall=max(5.0, config.timeout_seconds)
         )
+        self._client.session_timeout = _SESSION_MILLISECONDS
         self._client.name = self._client.description = "AlumiGuard Edge"
         self._client.connection_lost_callback = self._connection_lost
         if config.username is not None and config.password_file is not None:
