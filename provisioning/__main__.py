@@ -1,0 +1,5 @@
+"""`python -m provisioning`: the same as `alumiguard`."""
+
+from provisioning.cli import app
+
+app(prog_name="alumiguard")

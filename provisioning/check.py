@@ -1,0 +1,112 @@
+"""`alumiguard check`: every mistake in a configuration at once, then whether what it names can be reached."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from provisioning.answers import (
+    DEFAULT_CONFIG,
+    ConfigPath,
+    Failure,
+    Json,
+    Problem,
+    print_json,
+    print_rich,
+    shown,
+    verb,
+)
+from provisioning.configuration import read
+
+if TYPE_CHECKING:
+    from appliance.config import BoxConfig
+    from provisioning.reach import Reached
+
+UNREACHABLE_STATUS = 2
+
+
+@verb
+def check(
+    config: ConfigPath = DEFAULT_CONFIG,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check the file only; touch no device and no network.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Name all mistakes in a configuration, and what does not answer.
+
+    Once the file has no mistakes, every device, every camera and the receiver is opened and read for a few
+    seconds, and never written. A device that takes a single connection refuses while the box runs.
+
+    Exit status: 0 all is well; 1 the configuration has mistakes; 2 it has none, but
+    something does not answer.
+    """
+    box = read(config)
+    check_model(box)
+    reached = [] if offline else reach(box)
+    problems = [problem for thing in reached for problem in thing.problems]
+    also = {
+        "config": shown(config),
+        "reached": [
+            {"name": r.name, "kind": r.kind, "ok": not r.problems, "detail": r.detail} for r in reached
+        ],
+    }
+    if not as_json:
+        counts = f"{len(box.cameras)} cameras, {len(box.devices)} devices, {len(box.alarms)} alarms"
+        print(f"{shown(config)}: no mistakes ({counts})")
+        print_table(reached)
+    if problems:
+        raise Failure(problems, UNREACHABLE_STATUS, also)
+    if as_json:
+        print_json({"problems": [], **also})
+
+
+def check_model(box: "BoxConfig") -> None:
+    """Open the model package and compare the recipe with its classes.
+
+    Raises:
+        Failure: if the package cannot be used, or the recipe names a class that it does not know.
+    """
+    from appliance.model import open_package
+    from inference.model_package import PackageRefused
+    from sync.chain import NoteError
+
+    try:
+        package = open_package(box.model)
+    except (PackageRefused, NoteError, OSError) as error:
+        next_step = (
+            'name a package that is whole and signed by a key under model.trusted_key_files, or "demo"'
+        )
+        raise Failure([Problem.of("model.package", error, next_step)]) from None
+    unknown = sorted(set(box.recipe.classes) - set(package.classes))
+    known = ", ".join(package.classes)
+    raise_if(
+        Problem.of(f"recipe.classes.{name}", "the model knows no such class", f"take one of: {known}")
+        for name in unknown
+    )
+
+
+def raise_if(problems: Iterable[Problem]) -> None:
+    """Fail if there are any problems."""
+    if found := list(problems):
+        raise Failure(found)
+
+
+def reach(box: "BoxConfig") -> list["Reached"]:
+    """Open what the configuration names."""
+    from provisioning.reach import reach_all
+
+    return asyncio.run(reach_all(box))
+
+
+def print_table(reached: list["Reached"]) -> None:
+    """What answered, and what it said."""
+    if not reached:
+        return
+    from rich.table import Table
+
+    table = Table("what", "kind", "answers", "detail", box=None, pad_edge=False)
+    for thing in reached:
+        table.add_row(thing.name, thing.kind, "no" if thing.problems else "yes", thing.detail)
+    print_rich(table)

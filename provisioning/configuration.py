@@ -1,0 +1,23 @@
+"""A configuration, with its mistakes in the CLI's own form."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provisioning.answers import Failure, Problem
+
+if TYPE_CHECKING:
+    from appliance.config import BoxConfig
+
+
+def read(path: Path) -> "BoxConfig":
+    """Read a box's configuration.
+
+    Raises:
+        Failure: with every mistake in it, each with its place and the next step.
+    """
+    from appliance.config import ConfigErrors, load
+
+    try:
+        return load(path)
+    except ConfigErrors as errors:
+        raise Failure(Problem.of(p.where, p.what, p.next_step) for p in errors.problems) from None

@@ -1,0 +1,135 @@
+"""Whether what a configuration names answers: each thing is opened as the box would, read, and closed.
+
+Nothing is ever written to a device, and nothing is created in the storage folder.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from appliance.config import BoxConfig
+from drivers.driver import CameraConfig, TagDriver, TagDriverConfig
+from drivers.errors import DeviceError
+from drivers.reading import Quality, Reading
+from provisioning.answers import Problem, shown
+
+TAGS_SECONDS = 5.0
+"""How long a device may take, once connected, to report every tag."""
+
+RECEIVER_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What came of opening one thing that the configuration names."""
+
+    name: str
+    kind: str
+    detail: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+async def reach_all(box: BoxConfig) -> list[Reached]:
+    """Open everything that the configuration names, all at once."""
+    attempts: list[Coroutine[Any, Any, Reached]] = [asyncio.to_thread(reach_storage, box.storage.folder)]
+    attempts += [reach_device(device) for device in box.devices]
+    attempts += [asyncio.to_thread(reach_camera, camera) for camera in box.cameras]
+    if box.uplink is not None:
+        attempts.append(asyncio.to_thread(reach_receiver, box, box.uplink.receiver))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(attempt) for attempt in attempts]
+    return [task.result() for task in tasks]
+
+
+def reach_storage(folder: Path) -> Reached:
+    """Whether the box could write there: the folder itself, or the nearest one above it that exists."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    problems: tuple[Problem, ...] = ()
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        what = f"{existing} is not a folder that this user may write to"
+        problems = (Problem.of("storage.folder", what, f"give it to the box's user: chown {existing}"),)
+    return Reached(shown(folder), "storage", "exists" if existing == folder else "will be made", problems)
+
+
+async def reach_device(config: TagDriverConfig) -> Reached:
+    """Connect, and wait until every tag has been reported once."""
+    where = f"devices[{config.name}]"
+    latest: dict[str, Reading] = {}
+    try:
+        async with config.open() as driver:
+            await take_each_tag(driver, set(config.tag_units), latest)
+    except DeviceError as error:
+        return Reached(config.name, "device", "", (problem_of(where, error),))
+    problems = [
+        Problem.of(f"{where}.tags[{tag}]", why, "compare its address or node with the device's own list")
+        for tag in config.tag_units
+        if (why := trouble_with(latest.get(tag)))
+    ]
+    good = len(config.tag_units) - len(problems)
+    return Reached(config.name, "device", f"{good} of {len(config.tag_units)} tags good", tuple(problems))
+
+
+async def take_each_tag(driver: TagDriver, tags: set[str], latest: dict[str, Reading]) -> None:
+    """Fill `latest` until it holds every tag or TAGS_SECONDS are over."""
+    try:
+        async with asyncio.timeout(TAGS_SECONDS):
+            async for reading in driver.readings():
+                latest[reading.tag] = reading
+                if tags <= latest.keys():
+                    return
+    except TimeoutError:
+        return  # what is missing is then named tag by tag
+
+
+def trouble_with(reading: Reading | None) -> str:
+    """Why a tag cannot be used; empty when it can."""
+    if reading is None:
+        return f"the device did not report it within {TAGS_SECONDS:g} s"
+    if reading.quality is Quality.BAD:
+        return f"the device reports it as bad ({reading.status or 'no reason given'})"
+    return ""
+
+
+def reach_camera(config: CameraConfig) -> Reached:
+    """Open it and take one picture."""
+    where = f"cameras[{config.name}]"
+    began = time.monotonic()
+    try:
+        with config.open() as camera:
+            frame = next(iter(camera.frames()), None)
+    except DeviceError as error:
+        return Reached(config.name, "camera", "", (problem_of(where, error),))
+    if frame is None:
+        problem = Problem.of(where, "it holds no picture", "put pictures into its folder")
+        return Reached(config.name, "camera", "", (problem,))
+    height_px, width_px = frame.image.shape[:2]
+    detail = f"{width_px} x {height_px} px, first picture after {time.monotonic() - began:.1f} s"
+    return Reached(config.name, "camera", detail)
+
+
+def problem_of(where: str, error: DeviceError) -> Problem:
+    """A device's failure, with the next step that its driver knows."""
+    return Problem.of(where, error, error.hint or "check its address, that it is on, and the network between")
+
+
+def reach_receiver(box: BoxConfig, url: str) -> Reached:
+    """Ask the receiver for its health, and see whether this box has been introduced to it."""
+    where = "uplink.receiver"
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/healthz", timeout=RECEIVER_SECONDS)
+        answer.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        next_step = "check the address, that the receiver runs, and the way to it (DNS, proxy, firewall)"
+        problem = Problem.of(where, f"{url}: {str(error) or type(error).__name__}", next_step)
+        return Reached(shown(url), "receiver", "", (problem,))
+    if not os.access(box.storage.identity / "receiver.json", os.F_OK):
+        next_step = f"alumiguard enrol --receiver {url} --token-file FILE"
+        problem = Problem.of(where, "it answers, and this box is not enrolled there", next_step)
+        return Reached(shown(url), "receiver", "", (problem,))
+    return Reached(shown(url), "receiver", "enrolled")
