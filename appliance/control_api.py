@@ -89,5 +89,9 @@ def bound(path: Path) -> Iterator[socket.socket]:
 async def serve(app: FastAPI, path: Path) -> None:
     """Serve on the socket until cancelled."""
     with bound(path) as listener:
-        server = _Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+        server = _Server(
+            uvicorn.Config(
+                app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+            )
+        )
         await server.serve(sockets=[listener])
