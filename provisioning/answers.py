@@ -102,7 +102,7 @@ def print_rich(*things: "RenderableType") -> None:
 
 
 def shown(text: object) -> str:
-    """Text, or what an error says, fit for a terminal: bytes that are not UTF-8 and control characters as escapes, on one line.
+    """Text, or what an error says, on one line: bytes that are not UTF-8 and control characters as escapes.
 
     A file's name or a device's answer can hold any byte, and a terminal obeys some of them.
     """

@@ -25,7 +25,7 @@ def demo(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Which strip: the same number shows the same defects.")
     ] = 1,
-    keep: Annotated[
+    folder: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the box's and the receiver's files there.")
     ] = None,
 ) -> None:
@@ -34,17 +34,17 @@ def demo(
     A simulated plant, a box and a receiver run on this machine only, on loopback, and speak the real
     protocols. Ctrl-C stops all of it.
 
-    Exit status: 0 it held together (every frame seen was inspected or counted as dropped, every record reached
-    the receiver, both logs verify); 1 it did not.
+    Exit status: 0 it held together (every frame seen was inspected or counted as dropped, every record
+    reached the receiver, both logs verify); 1 it did not.
     """
     from provisioning.demo import DemoOptions
     from provisioning.demo import demo as show
     from provisioning.demo_site import DemoFailed
 
     try:
-        status = show(DemoOptions(for_seconds, headless, json_path, outage, seed, keep))
+        status = show(DemoOptions(for_seconds, headless, json_path, outage, seed, folder))
     except DemoFailed as error:
         raise fail(
-            "demo", error, "read what the process that it names wrote; --keep FOLDER keeps it"
+            "demo", error, "read what the process that it names wrote; --folder FOLDER keeps it"
         ) from None
     raise typer.Exit(status)

@@ -23,7 +23,7 @@ def main() -> None:
     if debians() or fetched_by_playwright():
         return
     print(  # noqa: T201 - a program for people
-        "browser tests: will not run, no Chromium can be installed here (neither as root with apt, nor by playwright)",
+        "browser tests: will not run, neither apt-get (as root) nor playwright could install a Chromium here",
         file=sys.stderr,
     )
 
