@@ -1,4 +1,7 @@
-"""The simulated plant's OPC UA server: line speed, coil and mill load, under namespace index 2."""
+"""The simulated plant's OPC UA server: line speed, coil and mill load, under namespace index 2.
+
+`Box.Verdict` (UInt16) is there for a box that writes its verdicts over OPC UA.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,6 +66,9 @@ async def _make_nodes(server: Server) -> dict[str, ua.NodeId]:
             node_id = _node_id(f"{folder}.{name}", index)
             await parent.add_variable(node_id, name, value)
             nodes[f"{folder}.{name}"] = node_id
+    box = await server.nodes.objects.add_object(_node_id("Box", index), "Box")
+    verdict = await box.add_variable(_node_id("Box.Verdict", index), "Verdict", 0, ua.VariantType.UInt16)
+    await verdict.set_writable()
     return nodes
 
 
