@@ -445,7 +445,9 @@ class AuditLog:
         with self._wake:
             due = [watcher for beyond, watcher in self._watchers if seq > beyond]
             self._watchers = [(beyond, watcher) for beyond, watcher in self._watchers if seq <= beyond]
-        _resolve([watcher for watcher in due if watcher.set_running_or_notify_cancel()], [seq] * len(due))
+        for watcher in due:
+            if watcher.set_running_or_notify_cancel():
+                watcher.set_result(seq)
 
     # --- the disk -----------------------------------------------------------------------------------------
 

@@ -309,8 +309,8 @@ def _check_frontier(report: Report, connection: database.Connection) -> None:
 
 
 def _check_tables(report: Report, connection: database.Connection) -> None:
-    for seq, text in verify_tables.differences(connection):
-        report.found(seq, text)
+    for text in verify_tables.differences(connection):
+        report.found(None, text)
 
 
 def _check_marks(report: Report, connection: database.Connection) -> None:

@@ -13,8 +13,6 @@ from sync import database, record
 _CHANGES = ("feedback.flagged", "alarm.acknowledged", "alarm.cleared", "lot.started", "lot.ended")
 _ROWS = ("inspection", "alarm.raised", "lot.started")
 
-Difference = tuple[int | None, str]
-
 
 @dataclass(slots=True)
 class _Changes:
@@ -26,12 +24,12 @@ class _Changes:
     ended: dict[int, str] = field(default_factory=dict)
 
 
-def differences(connection: database.Connection) -> Iterator[Difference]:
-    """The first row of each lookup table that is not what the log says, as (seq, sentence)."""
+def differences(connection: database.Connection) -> Iterator[str]:
+    """The first row of each lookup table that is not what the log says, as a sentence."""
     try:
         changes = _changes(connection)
     except (apsw.Error, record.RecordError) as error:
-        yield None, f"the lookup tables cannot be checked, because the log cannot be read: {error}"
+        yield f"the lookup tables cannot be checked, because the log cannot be read: {error}"
         return
     expected = {
         "inspections": _inspections(connection, changes),
@@ -45,16 +43,16 @@ def differences(connection: database.Connection) -> Iterator[Difference]:
 
 def _compare(
     connection: database.Connection, table: str, expected: Iterable[tuple[Any, ...]]
-) -> Iterator[Difference]:
+) -> Iterator[str]:
     rows = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 - one of four names
     try:
         for row, wanted in zip_longest(rows, expected):
             if row != wanted:
                 seq = (wanted or row)[0]
-                yield seq, f"the table {table} differs from the log: rebuild it"
+                yield f"the table {table} differs from the log at seq {seq}: rebuild it"
                 return
     except (apsw.Error, UnicodeDecodeError, record.RecordError) as error:
-        yield None, f"the table {table} cannot be compared with the log: {error}"
+        yield f"the table {table} cannot be compared with the log: {error}"
 
 
 def _bodies(connection: database.Connection, *kinds: str) -> Iterator[tuple[record.Record, Any]]:
@@ -62,6 +60,8 @@ def _bodies(connection: database.Connection, *kinds: str) -> Iterator[tuple[reco
     query = f"SELECT CAST(line AS BLOB) FROM log WHERE kind IN ({marks}) ORDER BY seq"  # noqa: S608 - only marks
     for (line,) in connection.execute(query, kinds):
         read = record.decode(line)
+        if read.kind not in kinds:
+            raise record.RecordError(f"seq {read.seq}: the table log does not say of what kind it is")
         yield read, record.typed_body(read)
 
 
