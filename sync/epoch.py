@@ -105,7 +105,7 @@ def open_head(path: Path, box: str, key: Ed25519PrivateKey) -> tuple[database.Co
         return connection, read_head(connection, box, key)
     except BaseException as error:
         if connection is not None:
-            connection.close(force=True)
+            _let_go(connection)
         if isinstance(error, _DAMAGE) or _is_unreadable_sector(error):
             raise EpochBroken(f"{DATABASE} is damaged: {error}", _last_known_head(path, box, key)) from error
         if isinstance(error, _TailBroken):
@@ -138,6 +138,12 @@ class _TailBroken(Exception):
     """What was found when the tail was verified."""
 
 
+def _let_go(connection: database.Connection) -> None:
+    """Close a file that may be damaged and leave it, and its WAL, as they were found."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close(force=True)
+
+
 def _is_unreadable_sector(error: BaseException) -> bool:
     return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_READ
 
@@ -154,10 +160,10 @@ def _opened(path: Path, box: str, key: Ed25519PrivateKey, aside: Path | None, re
         previous = _previous(connection) if head.seq == 0 else None
         unclean = unclean or previous is not None
     except apsw.CorruptError as error:
-        connection.close(force=True)
+        _let_go(connection)
         raise EpochBroken(f"{DATABASE} is damaged: {error}", _as_previous(head)) from error
     except BaseException:
-        connection.close(force=True)
+        _let_go(connection)
         raise
     return OpenedEpoch(
         connection, head, receipted, _last_at(connection, head), unclean, previous, aside, reason
