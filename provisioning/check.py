@@ -1,6 +1,6 @@
 """`alumiguard check`: every mistake in a configuration at once, then whether what it names can be reached."""
 
-import asyncio
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,7 +97,9 @@ def reach(box: "BoxConfig") -> list["Reached"]:
     """Open what the configuration names."""
     from provisioning.reach import reach_all
 
-    return asyncio.run(reach_all(box))
+    # What went wrong is said once, in the form of this command; the libraries would say it again on stderr.
+    logging.getLogger().addHandler(logging.NullHandler())
+    return reach_all(box)
 
 
 def print_table(reached: list["Reached"]) -> None:
@@ -106,7 +108,7 @@ def print_table(reached: list["Reached"]) -> None:
         return
     from rich.table import Table
 
-    table = Table("what", "kind", "answers", "detail", box=None, pad_edge=False)
+    table = Table("what", "kind", "ok", "detail", box=None, pad_edge=False)
     for thing in reached:
         table.add_row(thing.name, thing.kind, "no" if thing.problems else "yes", thing.detail)
     print_rich(table)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SOME_SKIPPED_STATUS = 2
 INTERRUPTED_STATUS = 130
+OTHERS = "name a picture, a video or a folder of them"
 
 
 @verb
@@ -93,13 +94,8 @@ def inspect(
 def end(tally: "Tally", answer: dict[str, Any], *, interrupted: bool) -> None:
     """Leave with the exit status that says what came of it."""
     if not tally.judged:
-        problems = [
-            Problem.of(s.source, s.reason, "name a picture, a video or a folder of them")
-            for s in tally.skipped
-        ]
-        nothing = Problem.of(
-            "inspect", "there was no picture to inspect", "name a picture, a video or a folder of them"
-        )
+        problems = [Problem.of(s.source, s.reason, s.next_step or OTHERS) for s in tally.skipped]
+        nothing = Problem.of("inspect", "there was no picture to inspect", OTHERS)
         raise Failure(problems or [nothing], also=answer)
     for skipped in tally.skipped:
         place = skipped.source if skipped.frame is None else f"{skipped.source}, frame {skipped.frame}"

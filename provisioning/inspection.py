@@ -94,7 +94,9 @@ def inspect_one(
     """Inspect all pictures of one item."""
     for offered in offers:
         if isinstance(offered.content, PictureError):
-            tally.skipped.append(Skipped(offered.source, offered.frame, offered.content.reason))
+            tally.skipped.append(
+                Skipped(offered.source, offered.frame, offered.content.reason, offered.next_step)
+            )
             continue
         judged = judge.judge(offered, offered.content)
         tally.add(judged)

@@ -6,15 +6,16 @@ Nothing is ever written to a device, and nothing is created in the storage folde
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from appliance.config import BoxConfig
-from drivers.driver import CameraConfig, TagDriver, TagDriverConfig
+from drivers.driver import CameraConfig, TagDriverConfig
 from drivers.errors import DeviceError
 from drivers.reading import Quality, Reading
 from provisioning.answers import Problem, shown
@@ -35,16 +36,18 @@ class Reached:
     problems: tuple[Problem, ...] = ()
 
 
-async def reach_all(box: BoxConfig) -> list[Reached]:
-    """Open everything that the configuration names, all at once."""
-    attempts: list[Coroutine[Any, Any, Reached]] = [asyncio.to_thread(reach_storage, box.storage.folder)]
-    attempts += [reach_device(device) for device in box.devices]
-    attempts += [asyncio.to_thread(reach_camera, camera) for camera in box.cameras]
+def reach_all(box: BoxConfig) -> list[Reached]:
+    """Open everything that the configuration names, all at once, each in a thread of its own.
+
+    A driver's library may take a second to import; in one event loop that would use up another one's time-out.
+    """
+    attempts: list[Callable[[], Reached]] = [partial(reach_storage, box.storage.folder)]
+    attempts += [partial(reach_device, device) for device in box.devices]
+    attempts += [partial(reach_camera, camera) for camera in box.cameras]
     if box.uplink is not None:
-        attempts.append(asyncio.to_thread(reach_receiver, box, box.uplink.receiver))
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(attempt) for attempt in attempts]
-    return [task.result() for task in tasks]
+        attempts.append(partial(reach_receiver, box, box.uplink.receiver))
+    with ThreadPoolExecutor(len(attempts)) as threads:
+        return list(threads.map(lambda attempt: attempt(), attempts))
 
 
 def reach_storage(folder: Path) -> Reached:
@@ -57,13 +60,11 @@ def reach_storage(folder: Path) -> Reached:
     return Reached(shown(folder), "storage", "exists" if existing == folder else "will be made", problems)
 
 
-async def reach_device(config: TagDriverConfig) -> Reached:
+def reach_device(config: TagDriverConfig) -> Reached:
     """Connect, and wait until every tag has been reported once."""
     where = f"devices[{config.name}]"
-    latest: dict[str, Reading] = {}
     try:
-        async with config.open() as driver:
-            await take_each_tag(driver, set(config.tag_units), latest)
+        latest = asyncio.run(latest_readings(config))
     except DeviceError as error:
         return Reached(config.name, "device", "", (problem_of(where, error),))
     problems = [
@@ -75,16 +76,23 @@ async def reach_device(config: TagDriverConfig) -> Reached:
     return Reached(config.name, "device", f"{good} of {len(config.tag_units)} tags good", tuple(problems))
 
 
-async def take_each_tag(driver: TagDriver, tags: set[str], latest: dict[str, Reading]) -> None:
-    """Fill `latest` until it holds every tag or TAGS_SECONDS are over."""
-    try:
-        async with asyncio.timeout(TAGS_SECONDS):
-            async for reading in driver.readings():
-                latest[reading.tag] = reading
-                if tags <= latest.keys():
-                    return
-    except TimeoutError:
-        return  # what is missing is then named tag by tag
+async def latest_readings(config: TagDriverConfig) -> dict[str, Reading]:
+    """Every tag that the device reports within TAGS_SECONDS of being connected.
+
+    Raises:
+        DeviceError: if it cannot be connected, or the connection breaks.
+    """
+    latest: dict[str, Reading] = {}
+    async with config.open() as driver:
+        try:
+            async with asyncio.timeout(TAGS_SECONDS):
+                async for reading in driver.readings():
+                    latest[reading.tag] = reading
+                    if config.tag_units.keys() <= latest.keys():
+                        break
+        except TimeoutError:
+            return latest  # what is missing is then named tag by tag
+    return latest
 
 
 def trouble_with(reading: Reading | None) -> str:

@@ -66,12 +66,15 @@ class Album:
         scale = min(1.0, MAX_WIDTH_PX / image.shape[1])
         resized = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         small = np.asarray(resized, np.uint8)
+        labels = []
         for detection in judged.detections:
             box, colour = detection.box, _bgr(self.colour(detection.label))
             corner = (round(box.x_px * scale), round(box.y_px * scale))
             opposite = (round((box.x_px + box.width_px) * scale), round((box.y_px + box.height_px) * scale))
             cv2.rectangle(small, corner, opposite, colour, 2)
-            _write_label(small, f"{detection.label} {detection.confidence:.2f}", corner, colour)
+            labels.append((f"{detection.label} {detection.confidence:.2f}", corner, colour))
+        for label in labels:  # after all boxes, so that none is drawn over
+            _write_label(small, *label)
         _, jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         return jpeg.tobytes()
 
@@ -103,7 +106,7 @@ def _bgr(colour: str) -> tuple[int, int, int]:
 
 def _write_label(image: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """Text on a filled strip above the box, or inside it where there is no room above."""
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.65
     (width, height), below = cv2.getTextSize(text, font, size, 1)
     left = max(0, min(corner[0], image.shape[1] - width - 6))
     bottom = corner[1] if corner[1] > height + below + 4 else corner[1] + height + below + 4

@@ -21,11 +21,15 @@ StreamConfig = HttpCameraConfig | RtspCameraConfig
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A picture, or why there is none. `frame` counts in a video or stream, None for a picture file."""
+    """A picture, or why there is none and what to do about it.
+
+    `frame` counts in a video or stream, None for a picture file.
+    """
 
     source: str
     frame: int | None
     content: Image | PictureError
+    next_step: str = ""
 
 
 Work = Path | StreamConfig | Offered
@@ -108,12 +112,12 @@ def pictures_in(file: Path) -> Iterator[Offered]:
         for picture in pictures(file):
             yield Offered(shown(file), picture.index, picture.content)
     except (DeviceError, OSError) as error:
-        yield refused(file, str(error))
+        yield refused(file, error)
 
 
-def refused(source: object, reason: str, frame: int | None = None) -> Offered:
+def refused(source: object, reason: object, next_step: str = "") -> Offered:
     """Something that gives no picture."""
-    return Offered(shown(source), frame, PictureError(shown(reason)))
+    return Offered(shown(source), None, PictureError(shown(reason)), shown(next_step))
 
 
 def frames_of(config: StreamConfig, bounds: Bounds) -> Iterator[Offered]:
@@ -140,7 +144,7 @@ def frames_of(config: StreamConfig, bounds: Bounds) -> Iterator[Offered]:
             timer.cancel()
         reader.join()
     if broken and not (bounds.frames is not None and given >= bounds.frames):
-        yield refused(config.url, f"{broken[0]} {broken[0].hint}".strip())
+        yield refused(config.url, broken[0], broken[0].hint)
 
 
 def _read(

@@ -25,6 +25,7 @@ class Skipped:
     source: str
     frame: int | None
     reason: str
+    next_step: str = ""
 
 
 @dataclass
