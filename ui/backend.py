@@ -133,6 +133,17 @@ class BoxView(_View):
     """Readings since the start, by driver: {"opcua": 1200, "modbus": 900}."""
 
 
+class MarkView(_View):
+    """A detection on an evidence picture, in pixels of that picture."""
+
+    label: str
+    confidence: float
+    x_px: float
+    y_px: float
+    width_px: float
+    height_px: float
+
+
 class DefectView(_View):
     """An NG or CHECK inspection as the log holds it, and what people have said of it so far."""
 
@@ -147,6 +158,7 @@ class DefectView(_View):
     evidence_sha256: str | None
     judgement: Judgement | None
     judged_by: str | None
+    marks: tuple[MarkView, ...] = ()
 
 
 class AcknowledgeCommand(_View):
@@ -180,6 +192,10 @@ class CommandRefused(Exception):
     """The appliance did not do it; the message says why and what to do next."""
 
 
+class LogUnreadable(Exception):
+    """The log on this box cannot be read now; the message says why and what to do next."""
+
+
 class ConsoleBackend(Protocol):
     """The box, as a page sees it."""
 
@@ -187,16 +203,19 @@ class ConsoleBackend(Protocol):
         """The box now. Raises BoxUnreachable."""
         ...
 
-    async def preview(self, camera: str) -> bytes | None:
-        """The newest preview JPEG (without boxes drawn), None when the camera gives none."""
+    async def preview(self, camera: str) -> tuple[int, bytes] | None:
+        """The newest preview: its number and its JPEG (without boxes drawn), None when the camera gives none.
+
+        The number tells which `CameraView.found` belongs to it. Raises BoxUnreachable.
+        """
         ...
 
     async def last_defects(self, limit: int) -> Sequence[DefectView]:
-        """The newest NG and CHECK inspections, newest first, read from the log."""
+        """The newest NG and CHECK inspections, newest first, read from the log. Raises LogUnreadable."""
         ...
 
     async def evidence(self, sha256: str) -> bytes | None:
-        """An evidence JPEG, None when it is not (or no longer) kept."""
+        """An evidence JPEG, None when it is not (or no longer) kept. Raises LogUnreadable."""
         ...
 
     async def acknowledge(self, command: AcknowledgeCommand) -> int:

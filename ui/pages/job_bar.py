@@ -1,0 +1,79 @@
+"""What is being made: lot, position, speed, recipe and model stand here always."""
+
+from collections.abc import Callable
+
+from ui.backend import BoxView, TagView
+from ui.pages.elements import Text, put, tag
+from ui.pages.shapes import Shape
+from ui.watch import Snapshot
+from ui.wording import NOTHING, age, local_time, metres, value
+
+_LONG_LETTERS = 13
+"""What does not fit on one line of the bar is written smaller, on two: a lot's name is never cut."""
+
+
+class Fact:
+    """A name and a value that may be stale."""
+
+    def __init__(self, name: str, classes: str = "") -> None:
+        with tag("div", f"fact {classes}") as self.box:
+            self._name = Text("dt", name)
+            self._value = Text("dd")
+
+    def show(self, text: str, *, stale: str = "") -> None:
+        """Show the value; `stale` says since when it is old."""
+        self._value.text = f"{text} · {stale}" if stale else text
+        put(self._value, "title", text)
+        put(self.box, "data-long", "yes" if len(text) > _LONG_LETTERS else None)
+        put(self.box, "data-stale", "yes" if stale else None)
+
+
+class JobBar:
+    """The bar along the top, with the operator's name and the box's clock."""
+
+    def __init__(self, name_operator: Callable[[], None]) -> None:
+        with tag("header", "job panel"):
+            with tag("dl", "facts"):
+                self._lot = Fact("Lot", "wide")
+                self._position = Fact("Position")
+                self._speed = Fact("Line speed")
+                self._recipe = Fact("Recipe")
+                self._model = Fact("Model", "wide")
+                self._clock = Fact("Box time")
+            with tag("button", "action operator", type="button") as self._button:
+                Shape("person")
+                with tag("span", "who-is"):
+                    Text("span", "Operator", "quiet")
+                    self._operator = Text("span", classes="name")
+        self._button.on("click", name_operator, args=[])
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show the job."""
+        if snapshot.view is None:
+            for fact in (self._lot, self._position, self._speed, self._recipe, self._model, self._clock):
+                fact.show(NOTHING)
+        else:
+            self._show_job(snapshot.view)
+
+    def show_operator(self, name: str) -> None:
+        """Show who is at the line."""
+        self._operator.text = name
+        put(self._button, "aria-label", f"Operator: {name}. Change")
+
+    def _show_job(self, view: BoxView) -> None:
+        self._lot.show(view.lot or NOTHING)
+        self._position.show(metres(view.position_m))
+        self._show_speed(view.speed)
+        self._recipe.show(view.recipe or NOTHING)
+        self._model.show(view.model or NOTHING)
+        unsure = (
+            "" if view.clock in {"ntp", "receipt"} else "not set" if view.clock == "unset" else "unchecked"
+        )
+        self._clock.show(local_time(view.at), stale=unsure)
+
+    def _show_speed(self, speed: TagView | None) -> None:
+        if speed is None:
+            self._speed.show(NOTHING)
+        else:
+            stale = age(speed.age_seconds) if speed.stale else ""
+            self._speed.show(f"{value(speed.value)} {speed.unit}".strip(), stale=stale)
