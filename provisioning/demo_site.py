@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,31 +69,33 @@ class Site:
         Raises:
             DemoFailed: if a part does not come up; the others have been started and want `stop_all`.
         """
+        self.ports = {"receiver": _free_port(), "console": _free_port()}
         self.start("plant", "drivers.simulated.plant", "--seed", str(self.seed))
-        self.ports = self._ports_of_plant() | {"receiver": _free_port(), "console": _free_port()}
-        data = ("--data", str(self.folder / "receiver"), "--json")
-        token = json.loads(
-            self.run_to_end("token", "cloud_receiver.cli", "token", "create", "--site", SITE_NAME, *data)
-        )
-        key = ("key", "create", "--role", "reader", "--name", "demo")
-        self.reader_key = json.loads(self.run_to_end("key", "cloud_receiver.cli", *key, *data))["key"]
         self.start_receiver()
         self.wait_for("the receiver", self._receiver_answers)
+        with ThreadPoolExecutor() as pool:
+            token = pool.submit(self._receiver_secret, "token", "create", "--site", SITE_NAME)
+            key = pool.submit(self._receiver_secret, "key", "create", "--role", "reader", "--name", "demo")
+        self.reader_key = key.result()["key"]
+        self.ports |= self._ports_of_plant()
         self.config_path.write_text(self._box_toml())
         token_file = self.folder / "token"
         token_file.touch(mode=0o600)
-        token_file.write_text(token["token"])
+        token_file.write_text(token.result()["token"])
         where = ("--config", str(self.config_path), "--receiver", self.receiver_url)
         self.run_to_end("enrol", "provisioning", "enrol", *where, "--token-file", str(token_file))
         self.start("box", "provisioning", "run", "--config", str(self.config_path))
 
     def status(self) -> BoxView | None:
         """The box now, None while it does not answer."""
-        transport = httpx.HTTPTransport(uds=str(self.storage / "run" / "control.sock"))
+        path = str(self.storage / "run" / "control.sock")
+        transport = httpx.HTTPTransport(uds=path)
         try:
+            with socket.socket(socket.AF_UNIX) as probe:  # httpcore leaks its socket when nobody listens
+                probe.connect(path)
             with httpx.Client(transport=transport, base_url="http://box", timeout=2.0) as client:
                 return BoxView.model_validate_json(client.get("/v1/status").raise_for_status().content)
-        except httpx.HTTPError:
+        except (OSError, httpx.HTTPError):
             return None
 
     def ask_receiver(self, path: str, **query: Any) -> httpx.Response:
@@ -138,6 +141,11 @@ class Site:
                     f"{what} did not come up within {seconds:g} s; see the logs in {self.folder}"
                 )
             time.sleep(0.05)
+
+    def _receiver_secret(self, *words: str) -> dict[str, str]:
+        data = ("--data", str(self.folder / "receiver"), "--json")
+        made: dict[str, str] = json.loads(self.run_to_end(words[0], "cloud_receiver.cli", *words, *data))
+        return made
 
     def _ports_of_plant(self) -> dict[str, int]:
         output = self.folder / "plant.log"

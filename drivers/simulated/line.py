@@ -6,7 +6,7 @@ import time
 from drivers.simulated.strip import FRAME_PITCH_MM
 
 _WOBBLE, _WOBBLE_SECONDS = 0.02, 17.0
-_HOT_EVERY_SECONDS, _HOT_FROM_SECONDS, _HOT_FOR_SECONDS = 60.0, 7.0, 8.0
+_HOT_EVERY_SECONDS, _HOT_FROM_SECONDS, _HOT_FOR_SECONDS = 25.0, 7.0, 8.0
 _COOLANT_CELSIUS, _HOT_RISE_CELSIUS = 44.5, 7.0
 _FIRST_HEAT, _COILS_PER_HEAT, _FIRST_COIL = 2041, 12, 7
 
@@ -57,7 +57,7 @@ class Line:
         return f"AL-{_FIRST_HEAT + number // _COILS_PER_HEAT}-{number % _COILS_PER_HEAT + 1:02d}"
 
     def coolant_celsius(self, seconds: float) -> float:
-        """Warm, and above 48 °C for four seconds once a minute, from 9 s after the start on."""
+        """Warm, and above 48 °C for four seconds every 25 s, from 9 s after the start on."""
         hot = (seconds % _HOT_EVERY_SECONDS - _HOT_FROM_SECONDS) / _HOT_FOR_SECONDS
         rise = math.sin(math.pi * hot) ** 2 if 0 <= hot <= 1 else 0.0
         return _COOLANT_CELSIUS + _HOT_RISE_CELSIUS * rise + 0.3 * math.sin(seconds / 7)
