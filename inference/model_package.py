@@ -35,7 +35,7 @@ HEADING = "alumiguard model package 1"
 
 _PATH = re.compile(r"(golden/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _TIME = (1980, 1, 1, 0, 0, 0)
-_SHIPPED = Path(__file__).parent / "packages" / "surface-demo.agmodel"
+SHIPPED = Path(__file__).parent / "packages" / "surface-demo.agmodel"
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -171,7 +171,7 @@ class ModelPackage:
 
 def demo_package() -> tuple[Path, str]:
     """The package that ships with the product: its path and the public key that has signed it."""
-    return _SHIPPED, _SHIPPED.with_suffix(".vkey").read_text().strip()
+    return SHIPPED, SHIPPED.with_suffix(".vkey").read_text().strip()
 
 
 def pack(files: Mapping[str, bytes], sign: Callable[[bytes], bytes]) -> bytes:

@@ -29,6 +29,7 @@ from drivers.simulated.marks import DEFECT_LABELS
 from drivers.simulated.strip import FRAME_PITCH_MM, Strip, TruthBox
 from inference.yolo import Letterbox
 
+DATA = Path("build/demo-data")
 TILE_PX = 320
 INPUT_HEIGHT_PX, INPUT_WIDTH_PX = 512, 640
 SCALE = 0.5
@@ -67,9 +68,12 @@ class Amounts:
 
 
 def write_dataset(folder: Path, seed: int, amounts: Amounts) -> str:
-    """Write the data set in place of what is in the folder and return its digest (hex SHA-256)."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Write the data set in place of the one in the folder, if any, and return its digest (hex SHA-256).
+
+    Raises:
+        FileExistsError: if the folder holds something else.
+    """
+    _make_room(folder)
     for split, count, first_seed in (
         ("train", amounts.train, seed * 1000),
         ("val", amounts.val, seed * 1000 + 500),
@@ -90,6 +94,14 @@ def dataset_digest(folder: Path) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
     lines = (f"{sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files)
     return sha256("".join(lines).encode()).hexdigest()
+
+
+def _make_room(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing that it did not."""
+    ours = {"images", "labels", "frames", "data.yaml", "manifest.json"}
+    if folder.exists() and {entry.name.removesuffix(".cache") for entry in folder.iterdir()} - ours:
+        raise FileExistsError(f"{folder} holds other things than a data set: name an empty or a new folder")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_split(folder: Path, split: str, count: int, first_seed: int) -> None:
@@ -219,7 +231,7 @@ def _sent(picture: Image, rng: np.random.Generator) -> Image:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Where the data set goes; what is there is replaced.")],
+    folder: Annotated[Path, typer.Argument(help="Where it goes; a data set there is replaced.")] = DATA,
     seed: Annotated[int, typer.Option(help="Which strips; no two parts of the set share one.")] = 1,
     train: Annotated[int, typer.Option(help="Training tiles.")] = 2400,
     val: Annotated[int, typer.Option(help="Validation tiles.")] = 200,

@@ -19,7 +19,7 @@ from cloud_receiver.training.score import Judged, Score, judge, score
 from inference.detection import Detection
 from inference.detector import Detector
 from inference.fold import fold
-from inference.model_package import Description, ModelPackage, Thresholds, pack
+from inference.model_package import SHIPPED, Description, ModelPackage, Thresholds, pack
 from sync.chain import SignerKey, sign_note
 
 NG_ABOVE_CHECK = 0.15
@@ -154,9 +154,27 @@ def _signer(name: str, key_file: Path | None) -> SignerKey:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Make a signed model package of a training run.")
-    parser.add_argument("data", type=Path, help="the data set: manifest.json, frames/choose, frames/test")
-    parser.add_argument("run", type=Path, help="the training run: best.onnx, metrics.json")
-    parser.add_argument("out", type=Path, help="the package to write; its public key goes beside it as .vkey")
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="?",
+        default=Path("build/demo-data"),
+        help="the data set: manifest.json, frames/choose, frames/test",
+    )
+    parser.add_argument(
+        "run",
+        type=Path,
+        nargs="?",
+        default=Path("build/demo-run"),
+        help="the training run: best.onnx, metrics.json",
+    )
+    parser.add_argument(
+        "out",
+        type=Path,
+        nargs="?",
+        default=SHIPPED,
+        help="the package to write; its public key goes beside it as .vkey",
+    )
     parser.add_argument("--name", default="surface-demo")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--signer", default="alumiguard/demo", help="the name that the key signs under")

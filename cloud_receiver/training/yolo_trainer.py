@@ -137,13 +137,25 @@ def _channels_last(trainer: Any) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a YOLO detector from scratch and export it to ONNX.")
-    parser.add_argument("data", type=Path, help="folder with data.yaml, images/ and labels/")
-    parser.add_argument("out", type=Path, help="folder for best.onnx, metrics.json and the run itself")
+    parser.add_argument(
+        "data",
+        type=Path,
+        nargs="?",
+        default=Path("build/demo-data"),
+        help="folder with data.yaml, images/ and labels/",
+    )
+    parser.add_argument(
+        "out",
+        type=Path,
+        nargs="?",
+        default=Path("build/demo-run"),
+        help="folder for best.onnx, metrics.json and the run itself",
+    )
     parser.add_argument("--family", default="yolo11", help="a family described in the ultralytics wheel")
     parser.add_argument(
         "--width", type=float, default=0.125, help="channel multiple; n-class models have 0.25"
     )
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--tile", type=int, default=320, help="side of the training tiles in pixels")
     parser.add_argument("--learning-rate", type=float, default=0.004)
