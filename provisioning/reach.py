@@ -39,7 +39,7 @@ class Reached:
 def reach_all(box: BoxConfig) -> list[Reached]:
     """Open everything that the configuration names, all at once, each in a thread of its own.
 
-    A driver's library may take a second to import; in one event loop that would use up another one's time-out.
+    A driver's library may take a second to import; in one event loop that would eat the others' time-outs.
     """
     attempts: list[Callable[[], Reached]] = [partial(reach_storage, box.storage.folder)]
     attempts += [partial(reach_device, device) for device in box.devices]

@@ -1,5 +1,6 @@
 """`alumiguard status`: what the box says of itself now, over its control socket."""
 
+import socket as socket_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,24 +63,38 @@ def ask(socket: Path, config: Path) -> "BoxView":
 
     from ui.backend import BoxView
 
-    start = f"start the box: alumiguard run --config {shown(config)}"
+    knock(socket, config)
     try:
         transport = httpx.HTTPTransport(uds=str(socket))
         with httpx.Client(transport=transport, base_url="http://box", timeout=ANSWER_SECONDS) as client:
             answer = client.get("/v1/status").raise_for_status()
         return BoxView.model_validate_json(answer.content)
-    except httpx.ConnectError as error:
-        if "Permission denied" in str(error):
-            raise fail(
-                socket, "this user may not ask the box", "call it as the user that the box runs as"
-            ) from None
-        raise fail(socket, "the box is not running: nobody answers on its control socket", start) from None
     except httpx.TimeoutException:
         next_step = "look into its log; if it stays so, stop it and start it again"
         raise fail(socket, f"the box does not answer within {ANSWER_SECONDS:g} s", next_step) from None
     except (httpx.HTTPError, ValidationError) as error:
         next_step = "use the alumiguard command of the version that runs as the box"
         raise fail(socket, f"the box answers in a way that is not understood ({error})", next_step) from None
+
+
+def knock(path: Path, config: Path) -> None:
+    """See whether anybody listens on the socket, and why not.
+
+    Raises:
+        Failure: if nobody does, or this user may not ask.
+    """
+    try:
+        with socket_module.socket(socket_module.AF_UNIX) as probe:
+            probe.settimeout(ANSWER_SECONDS)
+            probe.connect(str(path))
+    except PermissionError:
+        raise fail(
+            path, "this user may not ask the box", "call it as the user that the box runs as"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        next_step = f"start the box: alumiguard run --config {shown(config)}"
+        raise fail(path, f"the box is not running, nobody answers here ({reason})", next_step) from None
 
 
 def attention(view: "BoxView") -> list[str]:
