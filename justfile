@@ -46,11 +46,11 @@ types: setup
 
 # Rewrite the generated parts of the documents
 docs: setup
-    @git ls-files -z '*.md' | xargs -0 .venv/bin/cog -r
+    @git ls-files -z '*.md' | xargs -0 .venv/bin/cog -r --verbosity=1
 
 # Fail if a generated part of a document is not what it would be now
 docs-check: setup
-    @git ls-files -z '*.md' | xargs -0 .venv/bin/cog --check --diff
+    @git ls-files -z '*.md' | xargs -0 .venv/bin/cog --check --diff --verbosity=1 --check-fail-msg='run ./justw docs'
 
 # Rebuild the pinned requirement files from pyproject.toml (--upgrade takes newer versions)
 lock *ARGS:
