@@ -5,15 +5,10 @@ from typing import Annotated, Any
 import structlog
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
-from obstore.exceptions import BaseError
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import ValidationError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from cloud_receiver import boxes, ingest, records
 from cloud_receiver.answers import (
@@ -27,11 +22,11 @@ from cloud_receiver.answers import (
 )
 from cloud_receiver.body import read_body
 from cloud_receiver.database import security_events
-from cloud_receiver.landing import LandingError
-from cloud_receiver.problems import Problem, documented, problem_response
+from cloud_receiver.openapi import describe, reference
+from cloud_receiver.problems import Problem
 from cloud_receiver.receiver import Receiver
-from cloud_receiver.security_events import note_event
-from cloud_receiver.serving import Admin, BoxCalling, Here, Reader, Serving, TokenHolder, serving
+from cloud_receiver.refusals import add_refusals, documented, first_error
+from cloud_receiver.serving import Admin, BoxCalling, Here, Reader, Serving, TokenHolder
 from sync import wire
 
 _MAX_ENROL_BYTES = 16 * 1024
@@ -54,13 +49,7 @@ def create_app(receiver: Receiver) -> FastAPI:
     )
     app.state.serving = Serving(receiver)
     app.include_router(routes)
-    app.add_exception_handler(Problem, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(ClientDisconnect, _answer_nobody)
-    for failure in (SQLAlchemyError, BaseError, OSError, LandingError):
-        app.add_exception_handler(failure, _answer_storage)
-    app.add_exception_handler(Exception, _answer_failure)
+    add_refusals(app)
     return app
 
 
@@ -74,7 +63,7 @@ def create_app(receiver: Receiver) -> FastAPI:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": EnrolRequest.model_json_schema()}},
+            "content": {"application/json": {"schema": reference(EnrolRequest)}},
         }
     },
 )
@@ -84,7 +73,7 @@ async def enrol(request: Request, here: Here, token: TokenHolder) -> Enrolled:
     try:
         asked = EnrolRequest.model_validate_json(body)
     except ValidationError as error:
-        raise Problem(400, "malformed", f"{_first_error(error)}; see /openapi.json for the fields") from error
+        raise Problem(400, "malformed", f"{first_error(error)}; see /openapi.json for the fields") from error
     return await run_in_threadpool(boxes.enrol, here.receiver, token, asked)
 
 
@@ -183,73 +172,4 @@ def get_metrics(here: Here, _caller: Reader) -> Response:
 @routes.get("/openapi.json", responses=documented(401, 403))
 def get_openapi(request: Request, _caller: Reader) -> dict[str, Any]:
     """This API, described."""
-    document: dict[str, Any] = request.app.openapi()
-    return document
-
-
-# --- refusals ---------------------------------------------------------------------------------------------
-
-
-async def _answer_problem(request: Request, problem: Exception) -> Response:
-    if not isinstance(problem, Problem):
-        raise problem
-    here = serving(request)
-    here.metrics.refused.labels(problem.code).inc()
-    log.warning("refused", path=request.url.path, code=problem.code, who=_who(request), detail=problem.detail)
-    try:
-        await run_in_threadpool(_keep_refusal, here, request, problem)
-    except SQLAlchemyError:
-        # the caller is owed its answer all the same; the log above has the event
-        log.exception("a security event could not be kept; check the database's disk")
-    headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if problem.status == 503 else None
-    return problem_response(problem.status, problem.code, problem.detail, problem.mark, headers)
-
-
-def _keep_refusal(here: Serving, request: Request, problem: Problem) -> None:
-    peer = request.client.host if request.client else "unknown"
-    detail = f"{request.method} {request.url.path}: {problem.detail}"
-    with here.receiver.database.write() as connection:
-        note_event(connection, here.receiver.now(), problem.code, _who(request), detail, peer)
-
-
-def _who(request: Request) -> str:
-    return str(getattr(request.state, "who", "unknown"))
-
-
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    detail = f"{_first_error(error)}; see /openapi.json for what it may be"
-    return await _answer_problem(request, Problem(400, "malformed", detail))
-
-
-def _first_error(error: Exception) -> str:
-    if not isinstance(error, RequestValidationError | ValidationError):
-        raise error
-    first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-
-
-async def _answer_http(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "refused")
-    headers = dict(error.headers or {})
-    return problem_response(
-        error.status_code, code, f"{error.detail}; see the README for the routes", None, headers
-    )
-
-
-async def _answer_nobody(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=400)  # the caller hung up in the middle of its body: nobody reads this
-
-
-async def _answer_storage(request: Request, error: Exception) -> Response:
-    log.error("storage", path=request.url.path, error=repr(error))
-    detail = (
-        "the receiver cannot reach or trust its storage now; send it again later, and see the receiver's log"
-    )
-    return problem_response(503, "storage", detail, None, {"Retry-After": str(_RETRY_AFTER_SECONDS)})
-
-
-async def _answer_failure(_request: Request, _error: Exception) -> JSONResponse | Response:
-    # the server logs the traceback: starlette raises the error again after this answer
-    return problem_response(500, "internal", "the receiver failed; see its log for the error")
+    return describe(request.app)

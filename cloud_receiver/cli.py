@@ -17,6 +17,9 @@ from cloud_receiver import boxes, keys
 from cloud_receiver.auth import Role
 from cloud_receiver.receiver import Receiver, Settings, open_receiver
 
+_STOP_SECONDS = 10
+"""A stopping server waits this long for batches that are on their way in; the box would send them again."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -70,7 +73,13 @@ def serve(
     )
     _tell(as_json, {"url": url, "data": str(data.resolve())}, text)
     set_up_log()
-    config = uvicorn.Config(create_app(receiver), log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(
+        create_app(receiver),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
     uvicorn.Server(config).run(sockets=[listening])
     receiver.database.close()
 
@@ -180,13 +189,13 @@ def _errors_told(*, as_json: bool) -> Iterator[None]:
 
 def _listen(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or int(port) > 65_535:
         raise boxes.BoxError(f"--listen {listen!r} is not HOST:PORT; give for example 127.0.0.1:8443")
     try:
         return socket.create_server(
             (host.strip("[]"), int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         )
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise boxes.BoxError(f"cannot listen on {listen}: {error}; give another --listen") from error
 
 

@@ -300,7 +300,7 @@ def _fork(receiver: Receiver, sent: _Sent, view: MarkView) -> NoReturn:
 
 
 def _unverified(sent: _Sent, reason: str) -> Problem:
-    return _refused(sent.caller, 422, "unverified", f"{reason}; run `alumiguard verify` on the box")
+    return _refused(sent.caller, 422, "unverified", f"{reason}; run `alumiguard audit verify` on the box")
 
 
 def _refused(caller: BoxCaller, status: int, code: str, detail: str) -> Problem:

@@ -116,10 +116,11 @@ def _is_wanted(line: bytes, seq: int, wanted: Filter) -> bool:
 def _read_cursor(text: str | None) -> _Position:
     if text is None:
         return _Position()
+    no_cursor = Problem(400, "malformed", "`after` is no cursor; take it from `next` of the page before")
     try:
         batch, seq = _CURSOR.unpack(base64.b64decode(text + "==", altchars=b"-_", validate=True))
     except (ValueError, struct.error) as error:
-        raise Problem(
-            400, "malformed", "`after` is no cursor; take it from `next` of the page before"
-        ) from error
+        raise no_cursor from error
+    if batch < 0 or seq < 0:
+        raise no_cursor
     return _Position(batch, seq)

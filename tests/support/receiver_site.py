@@ -1,12 +1,8 @@
-"""A receiver in a folder with a client to it, in this process (ASGI) or as a real server on loopback."""
+"""A receiver in a folder with a client to it over ASGI, and a clock to turn."""
 
-import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +19,6 @@ from tests.support.log_builder import BoxKeys
 
 SITE = "plant-7"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-_START_SECONDS = 60.0
 
 
 @dataclass
@@ -53,7 +48,6 @@ class SiteUnderTest:
     clock: TurnedClock
     reader: dict[str, str]
     admin: dict[str, str]
-    tokens: list[str] = field(default_factory=list)
 
     async def enrolled(self, box: str = "line-1") -> BoxKeys:
         """A box that has enrolled."""
@@ -85,6 +79,15 @@ class SiteUnderTest:
         """Everything in a table."""
         with self.receiver.database.read() as connection:
             return [dict(row) for row in connection.execute(select(table)).mappings()]
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    """Status and code of a refusal, which must be a problem document with a next step in it."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    problem = answer.json()
+    assert problem["status"] == answer.status_code
+    assert len(problem["detail"]) > 20
+    return answer.status_code, problem["type"].removeprefix("urn:alumiguard:problem:")
 
 
 @asynccontextmanager
