@@ -51,6 +51,8 @@ def enrol(
     print(f"its log's public key, for `alumiguard audit verify --key`: {identity.log_verifier}")
     if box.uplink is None:
         print(f'next: write [uplink] and receiver = "{shown(url)}" into {shown(config)}, restart the box')
+    else:
+        print("next: start the box, or restart it if it runs")
 
 
 def token(file: Path | None, *, from_stdin: bool) -> str:

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from drivers.frame import Image
+from provisioning.inspection import Judge
+from provisioning.sources import Offered
+from provisioning.tally import Judged
 from tests.support.command import alumiguard, picture
 from tests.support.plant_process import plant_process
 
@@ -197,6 +202,40 @@ def test_a_stream_is_left_after_so_many_frames_or_seconds(tiny_model: list[objec
     assert timed.status == 0
     assert timed.answer["inspected"] > 0
     assert timed.answer["skipped"] == []
+
+
+@pytest.fixture
+def ctrl_c_at_the_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody presses Ctrl-C while the third picture is judged."""
+    judge, asked = Judge.judge, count(1)
+
+    def interrupted(self: Judge, offered: Offered, image: Image) -> Judged:
+        if next(asked) == 3:
+            raise KeyboardInterrupt
+        return judge(self, offered, image)
+
+    monkeypatch.setattr(Judge, "judge", interrupted)
+
+
+@pytest.mark.usefixtures("ctrl_c_at_the_third")
+def test_ctrl_c_keeps_what_was_done_and_says_that_it_is_not_all(
+    tmp_path: Path, tiny_model: list[object]
+) -> None:
+    pictures = [picture(tmp_path / "in" / f"{number}.jpg") for number in range(5)]
+    ended = alumiguard("inspect", *pictures, *tiny_model, "--report", tmp_path / "out.html", "--json")
+    assert ended.status == 130
+    assert ended.answer["interrupted"] is True
+    assert ended.answer["inspected"] == 2
+    assert (tmp_path / "out.html").is_file()
+
+
+@pytest.mark.usefixtures("ctrl_c_at_the_third")
+def test_ctrl_c_is_the_proper_end_of_a_stream_without_bounds(tiny_model: list[object]) -> None:
+    with plant_process() as plant:
+        url = f"http://127.0.0.1:{plant.camera_port}/stream.mjpg"
+        ended = alumiguard("inspect", url, *tiny_model, "--json")
+    assert ended.status == 0
+    assert (ended.answer["inspected"], ended.answer["interrupted"]) == (2, False)
 
 
 def test_only_the_object_is_on_stdout_of_the_real_command(tmp_path: Path, tiny_model: list[object]) -> None:
