@@ -38,6 +38,9 @@ class Headline:
     detail: str
 
 
+MOST_NAMED = 2
+"""More names than that do not fit under a sign; each camera's tile says it as well."""
+
 _WEIGHT = {Verdict.OK: 0, Verdict.CHECK: 1, Verdict.NG: 2}
 
 
@@ -89,5 +92,7 @@ def _naming(cameras: list[str], doing: str) -> str:
     """Camera top is inspecting; cameras top, bottom are inspecting."""
     if not cameras:
         return ""
+    if len(cameras) > MOST_NAMED:
+        return f"{len(cameras)} cameras are {doing}"
     one = len(cameras) == 1
     return f"Camera{'' if one else 's'} {', '.join(cameras)} {'is' if one else 'are'} {doing}"

@@ -21,7 +21,7 @@ _QUALITY = 85
 
 def marked_thumbnail(jpeg: bytes, marks: Sequence[MarkView]) -> bytes | None:
     """A JPEG of WIDTH_PX by HEIGHT_PX around the surest mark; None if the evidence cannot be decoded."""
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
     if image is None:
         return None
     left, top, width, height = _part(image.shape[1], image.shape[0], marks)

@@ -188,7 +188,8 @@ class Watch:
         if newest is None:
             return
         number, jpeg = newest
-        if number in self._found[camera] and number not in kept:
+        if number in self._found[camera]:
+            kept.pop(number, None)  # numbers begin again when the vision process does
             kept[number] = Picture(number, jpeg, self._found[camera][number], self._monotonic())
             while len(kept) > _PICTURES_KEPT:
                 kept.popitem(last=False)

@@ -1,5 +1,6 @@
 """Numbers, ages and times as an operator reads them."""
 
+import math
 from datetime import UTC, datetime
 
 NOTHING = "—"
@@ -68,6 +69,8 @@ def _utc(at: str) -> datetime:
 
 
 def _decimal(number: float) -> str:
+    if not math.isfinite(number):
+        return "not a number"
     size = abs(number)
     if size >= 1e6 or (0 < size < 1e-3):
         return f"{number:.3g}"

@@ -60,6 +60,14 @@ class FakeBox:
         """The control socket."""
         return self.storage / "run" / "control.sock"
 
+    def reset(self) -> None:
+        """Show a line that runs well, and forget what was asked; the log stays as it is."""
+        self.view, self.refuse, self.status_body = all_ok(), "", None
+        self.judged.clear()
+        self.acknowledged.clear()
+        if self._server is None:
+            self.start()
+
     def change(self, **changes: Any) -> None:
         """Show something else from now on: fields of BoxView."""
         self.view = self.view.model_copy(update=changes)

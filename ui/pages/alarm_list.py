@@ -105,4 +105,5 @@ def _count(view: BoxView) -> str:
         return ""
     unseen = sum(alarm.acknowledged_by is None for alarm in view.alarms)
     more = f", {len(view.alarms) - MOST_ROWS} not listed" if len(view.alarms) > MOST_ROWS else ""
-    return f"{unseen} not acknowledged of {len(view.alarms)}{more}"
+    of_all = "" if unseen == len(view.alarms) else f" of {len(view.alarms)}"
+    return f"{unseen}{of_all} not acknowledged{more}"

@@ -29,17 +29,19 @@ export default {
   },
   watch: {
     picture() {
+      this.behind ??= performance.now();
       this.$nextTick(() => this.follow());
     },
   },
   created() {
-    this.arrived = performance.now();
+    this.behind = null; // since when a picture is wanted and not shown
     this.loading = false;
     this.clock = setInterval(() => {
-      this.late = Boolean(this.picture) && performance.now() - this.arrived > LATE_MS;
+      this.late = this.behind !== null && performance.now() - this.behind > LATE_MS;
     }, 500);
   },
   mounted() {
+    if (this.picture) this.behind = performance.now();
     this.follow();
   },
   unmounted() {
@@ -57,7 +59,8 @@ export default {
       this.loading = false;
       if (!this.picture) {
         this.shown = [];
-        this.arrived = performance.now();
+        this.behind = null;
+        this.late = false;
       }
     },
     async load(picture) {
@@ -74,7 +77,8 @@ export default {
       this.ratio = img.naturalWidth / img.naturalHeight;
       this.front = side;
       this.shown = picture.found;
-      this.arrived = performance.now();
+      this.behind = picture === this.picture ? null : performance.now();
+      this.late = false;
     },
     textPlace(one) {
       const below = one.y < 0.12;

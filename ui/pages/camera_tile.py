@@ -129,7 +129,7 @@ class CameraTile:
     def _show_facts(self, sign: Sign, rate: str) -> None:
         put(self.section, "data-sign", sign.name.lower())
         self._shape.show(sign)
-        self._verdict.text = "" if sign is Sign.NOT_ANSWERING else sign.value
+        self._verdict.text = sign.value if sign in _SIGNS.values() else ""
         thanked = time.monotonic() - self._thanked_mono < THANKS_SECONDS
         self._rate.text = self._thanks if thanked else rate
         put(self._rate, "data-thanks", "yes" if thanked else None)

@@ -8,23 +8,21 @@ from ui.pages.shapes import Shape
 from ui.watch import Snapshot
 from ui.wording import NOTHING, age, local_time, metres, value
 
-_LONG_LETTERS = 13
-"""What does not fit on one line of the bar is written smaller, on two: a lot's name is never cut."""
-
 
 class Fact:
-    """A name and a value that may be stale."""
+    """A name and a value that may be stale; one longer than `letters` is written smaller, on two lines."""
 
-    def __init__(self, name: str, classes: str = "") -> None:
-        with tag("div", f"fact {classes}") as self.box:
+    def __init__(self, name: str, *, letters: int = 13) -> None:
+        self._letters = letters
+        with tag("div", "fact") as self.box:
             self._name = Text("dt", name)
             self._value = Text("dd")
 
     def show(self, text: str, *, stale: str = "") -> None:
         """Show the value; `stale` says since when it is old."""
-        self._value.text = f"{text} · {stale}" if stale else text
+        self._value.text = f"{text}\n{stale}" if stale else text
         put(self._value, "title", text)
-        put(self.box, "data-long", "yes" if len(text) > _LONG_LETTERS else None)
+        put(self.box, "data-long", "yes" if len(text) > self._letters else None)
         put(self.box, "data-stale", "yes" if stale else None)
 
 
@@ -32,13 +30,13 @@ class JobBar:
     """The bar along the top, with the operator's name and the box's clock."""
 
     def __init__(self, name_operator: Callable[[], None]) -> None:
-        with tag("header", "job panel"):
+        with tag("section", "job panel", aria_label="Job"):
             with tag("dl", "facts"):
-                self._lot = Fact("Lot", "wide")
+                self._lot = Fact("Lot")
                 self._position = Fact("Position")
                 self._speed = Fact("Line speed")
-                self._recipe = Fact("Recipe")
-                self._model = Fact("Model", "wide")
+                self._recipe = Fact("Recipe", letters=8)
+                self._model = Fact("Model")
                 self._clock = Fact("Box time")
             with tag("button", "action operator", type="button") as self._button:
                 Shape("person")

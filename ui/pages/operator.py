@@ -101,7 +101,7 @@ class OperatorPage:
         with tag("div", "page"):
             self._job = JobBar(self.operator.open)
             self._banner = Banner()
-            with tag("main", "middle"):
+            with tag("div", "middle"):
                 self._verdict = VerdictPanel()
                 self._cameras = tag("div", "cameras")
                 with tag("div", "side"):

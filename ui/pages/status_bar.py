@@ -26,7 +26,7 @@ class StatusBar:
     """Link, log, frames and the box's name."""
 
     def __init__(self) -> None:
-        with tag("footer", "status panel"):
+        with tag("section", "status panel", aria_label="State of the box"):
             self._link = Lamp("Receiver")
             self._log = Lamp("Log")
             self._frames = Lamp("Frames")
