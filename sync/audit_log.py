@@ -1,19 +1,16 @@
 """The log's one writer: what `append` accepted is on the disk, in order, without a hole, for ever.
 
-A thread of its own owns the connection. Records wait for it in a queue and are committed together: every
-20 ms, or 200 at a time, or at once with whatever waits when one of them is `AT_ONCE`. Projections and due
-checkpoints are part of the same transaction.
+A thread of its own owns the connection and takes records in groups from its `intake`. Projections and due
+checkpoints are part of a group's transaction.
 """
 
 import asyncio
 import fcntl
 import os
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,11 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sync import chain, database, epoch, projections, record, wire
 from sync.epoch import Head
+from sync.errors import LogClosed, LogDamaged, LogError, LogInUse, LogUnwritable
+from sync.intake import Append, Intake, Job
 
-GROUP_SECONDS = 0.02
-GROUP_ROWS = 200
-MAX_WAITING = 50_000
-"""Records that may wait for a disk that does not answer; one more is refused."""
+__all__ = ["AuditLog", "Head", "LogClosed", "LogDamaged", "LogError", "LogInUse", "LogUnwritable"]
 
 _WAL_PAGES = 1_000
 _DISK_ERRORS = (
@@ -42,39 +38,6 @@ _DISK_ERRORS = (
 
 
 _Result = TypeVar("_Result")
-
-
-class LogError(Exception):
-    """The log did not do it."""
-
-
-class LogUnwritable(LogError):
-    """The disk refused; the record is not in the log. The log goes on by itself once the disk does."""
-
-
-class LogDamaged(LogError):
-    """The file was damaged while it was open. Only a restart helps: it sets the file aside."""
-
-
-class LogClosed(LogError):
-    """The log was closed, or is being closed."""
-
-
-class LogInUse(LogError):
-    """Another process writes this folder's log."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Append:
-    body: record.Body
-    stamp: record.Stamp
-    done: Future[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    run: Callable[[], int]
-    done: Future[int]
 
 
 class AuditLog:
@@ -112,11 +75,9 @@ class AuditLog:
         self._trouble = ""
         self._reopen = False
         self._wal_pages = 0
-        self._wake = threading.Condition()
-        self._queue: deque[_Append | _Job] = deque()
-        self._urgent = 0
-        self._oldest_waits_since = 0.0
+        self._intake = Intake()
         self._closing: Future[int] | None = None
+        self._watching = threading.Lock()
         self._watchers: list[tuple[int, Future[int]]] = []
         self._clock = clock
         self._thread = threading.Thread(target=self._write_until_closed, name="log-writer", daemon=True)
@@ -169,11 +130,6 @@ class AuditLog:
         """Why the log cannot be written now, with the next step; "" while all is well."""
         return self._trouble
 
-    def open_alarms(self) -> list[projections.OpenAlarm]:
-        """The alarms that stand or are not acknowledged, oldest first, as the log has them on the disk."""
-        with database.reading(self.path) as connection:
-            return projections.open_alarms(connection)
-
     def submit(self, body: record.Body) -> Future[int]:
         """Hand over a record from any thread; its time is now. Never blocks on the disk.
 
@@ -181,7 +137,7 @@ class AuditLog:
         MAX_WAITING records wait already), LogDamaged, LogClosed, RecordError (too long, or a body that is not
         what its kind says). It cannot be cancelled: what was handed over is written.
         """
-        return self._enqueue(lambda done: _Append(body, self._clock.stamp(), done), urgent=body.AT_ONCE)
+        return self._intake.put(lambda done: Append(body, self._clock.stamp(), done), urgent=body.AT_ONCE)
 
     async def append(self, body: record.Body) -> int:
         """Append a record; returns its seq once it is on the disk.
@@ -198,7 +154,7 @@ class AuditLog:
             LogUnwritable: if the disk refuses.
             LogClosed: after `close`.
         """
-        return await asyncio.wrap_future(self._enqueue(lambda done: _Job(self._checkpoint_now, done)))
+        return await self._do(self._checkpoint_now)
 
     async def accept_receipt(self, size: int, receipt: bytes) -> int:
         """Keep the receiver's cosigned note for the checkpoint at `size` and move the cursor there.
@@ -210,9 +166,7 @@ class AuditLog:
             LogUnwritable: if the disk refuses.
             LogClosed: after `close`.
         """
-        return await asyncio.wrap_future(
-            self._enqueue(lambda done: _Job(lambda: self._keep_receipt(size, receipt), done))
-        )
+        return await self._do(lambda: self._keep_receipt(size, receipt))
 
     async def wait_beyond(self, seq: int) -> int:
         """Wait until the log holds more than `seq` records; returns how many.
@@ -221,11 +175,11 @@ class AuditLog:
             LogClosed: if it is closed meanwhile.
         """
         watcher: Future[int] = Future()
-        with self._wake:
+        with self._watching:
             if self._head.seq > seq:
                 return self._head.seq
             if self._closing is not None:
-                raise _closed()
+                raise LogClosed
             self._watchers.append((seq, watcher))
         return await asyncio.wrap_future(watcher)
 
@@ -235,86 +189,28 @@ class AuditLog:
         Raises:
             LogUnwritable, LogDamaged: if that could not be written. The log is closed all the same.
         """
-        with self._wake:
+        with self._watching:
             if self._closing is None:
                 self._closing = Future()
-                self._wake.notify()
+        self._intake.close()
         self._thread.join()
         self._closing.result()
 
-    # --- the queue ----------------------------------------------------------------------------------------
-
-    def _enqueue(self, make: Callable[[Future[int]], _Append | _Job], *, urgent: bool = True) -> Future[int]:
-        done: Future[int] = Future()
-        done.set_running_or_notify_cancel()
-        with self._wake:
-            refusal = self._refusal()
-            if refusal is not None:
-                done.set_exception(refusal)
-                return done
-            self._queue.append(make(done))  # stamped under the lock, so that time follows seq
-            self._urgent += urgent
-            if len(self._queue) == 1:
-                self._oldest_waits_since = time.monotonic()
-            if urgent or len(self._queue) in (1, GROUP_ROWS):
-                self._wake.notify()
-        return done
-
-    def _refusal(self) -> LogError | None:
-        if self._closing is not None:
-            return _closed()
-        if len(self._queue) >= MAX_WAITING:
-            return LogUnwritable(
-                f"{MAX_WAITING} records wait for the disk of {self.path.parent}: check that disk"
-            )
-        return None
-
-    def _take(self) -> list[_Append] | _Job | None:
-        """The next group of records or the next job; None when the log is closed and all is done."""
-        with self._wake:
-            while not self._is_due():
-                self._wake.wait(self._seconds_left())
-            if not self._queue:
-                return None
-            first = self._queue[0]
-            if isinstance(first, _Job):
-                self._urgent -= 1
-                self._queue.popleft()
-                return first
-            group: list[_Append] = []
-            while self._queue and len(group) < GROUP_ROWS and isinstance(self._queue[0], _Append):
-                item = self._queue.popleft()
-                if isinstance(item, _Append):
-                    self._urgent -= item.body.AT_ONCE
-                    group.append(item)
-            self._oldest_waits_since = time.monotonic()
-            return group
-
-    def _is_due(self) -> bool:
-        return (
-            self._closing is not None
-            or self._urgent > 0
-            or len(self._queue) >= GROUP_ROWS
-            or (bool(self._queue) and self._seconds_left() == 0)
-        )
-
-    def _seconds_left(self) -> float | None:
-        if not self._queue:
-            return None
-        return max(0.0, self._oldest_waits_since + GROUP_SECONDS - time.monotonic())
+    async def _do(self, job: Callable[[], int]) -> int:
+        return await asyncio.wrap_future(self._intake.put(lambda done: Job(job, done), urgent=True))
 
     # --- the writer's thread ------------------------------------------------------------------------------
 
     def _write_until_closed(self) -> None:
-        while (work := self._take()) is not None:
-            if isinstance(work, _Job):
+        while (work := self._intake.take()) is not None:
+            if isinstance(work, Job):
                 self._settle(work.done, work.run)
             else:
                 self._append_group(work)
             self._checkpoint_wal()
         self._finish()
 
-    def _append_group(self, group: list[_Append]) -> None:
+    def _append_group(self, group: list[Append]) -> None:
         """Commit a group. When a record in it cannot be written for what it is, each is tried on its own."""
         if len(group) == 1:
             self._settle(group[0].done, lambda: self._write(group)[0])
@@ -360,7 +256,7 @@ class AuditLog:
         self._trouble = str(failure)
         raise failure
 
-    def _write(self, group: list[_Append]) -> list[int]:
+    def _write(self, group: list[Append]) -> list[int]:
         head = self._head
         rows: list[tuple[int, str, str, bytes]] = []
         with database.transaction(self._connection):
@@ -427,9 +323,9 @@ class AuditLog:
         self._settle(closing, self._mark_clean_stop)
         self._connection.close(force=True)
         os.close(self._lock_file)
-        with self._wake:
+        with self._watching:
             watchers, self._watchers = self._watchers, []
-        _fail([watcher for _, watcher in watchers if watcher.set_running_or_notify_cancel()], _closed())
+        _fail([watcher for _, watcher in watchers if watcher.set_running_or_notify_cancel()], LogClosed())
 
     def _mark_clean_stop(self) -> int:
         size = self._checkpoint_now()
@@ -442,7 +338,7 @@ class AuditLog:
 
     def _tell_watchers(self) -> None:
         seq = self._head.seq
-        with self._wake:
+        with self._watching:
             due = [watcher for beyond, watcher in self._watchers if seq > beyond]
             self._watchers = [(beyond, watcher) for beyond, watcher in self._watchers if seq <= beyond]
         for watcher in due:
@@ -513,7 +409,3 @@ def _unwritable(error: Exception, folder: Path) -> LogUnwritable:
         f"the log in {folder} cannot be written ({error}): make room on that disk or replace it; "
         "the log goes on by itself once it can be written"
     )
-
-
-def _closed() -> LogClosed:
-    return LogClosed("the log is closed: start the appliance again to write to it")

@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sync import chain, database, durable, record, schema
+from sync import chain, database, durable, record, schema, wal
 from sync.chain import Frontier
 
 DATABASE = "box.db"
@@ -25,7 +25,7 @@ _QUICK_CHECK_BYTES = 64 * 1024 * 1024
 """Up to this size SQLite's quick check runs at boot after an unclean stop: about 0.1 s from a warm disk."""
 
 
-_DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
+_DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError)
 _PLAIN_EPOCH = re.compile(r"[a-z2-7]{16}")
 
 
@@ -100,6 +100,7 @@ def open_head(path: Path, box: str, key: Ed25519PrivateKey) -> tuple[database.Co
     """
     connection: database.Connection | None = None
     try:
+        _check_wal(path)
         connection = database.open_writer(path)
         schema.migrate(connection)
         return connection, read_head(connection, box, key)
@@ -123,7 +124,8 @@ def read_head(connection: database.Connection, box: str, key: Ed25519PrivateKey)
     start = _last_checkpoint(connection, box, epoch, key)
     frontier, head, size = start.frontier, start.chain, 0
     rows = "SELECT seq, CAST(line AS BLOB), chain FROM log WHERE seq > ? ORDER BY seq"
-    for seq, line, stored in connection.execute(rows, (start.seq,)):
+    for seq, stored_line, stored in connection.execute(rows, (start.seq,)):
+        line = stored_line or b""  # damage can turn any value into NULL
         leaf = chain.leaf_hash(line)
         head, frontier = chain.chain_step(head, leaf), frontier.append(leaf)
         size += len(line)
@@ -136,6 +138,13 @@ def read_head(connection: database.Connection, box: str, key: Ed25519PrivateKey)
 
 class _TailBroken(Exception):
     """What was found when the tail was verified."""
+
+
+def _check_wal(path: Path) -> None:
+    """SQLite would go on after what it can read of a damaged WAL: a shorter log that looks whole."""
+    damage = wal.check(path.with_name(path.name + "-wal")).damage
+    if damage:
+        raise _TailBroken(damage)
 
 
 def _let_go(connection: database.Connection) -> None:
@@ -159,15 +168,14 @@ def _opened(path: Path, box: str, key: Ed25519PrivateKey, aside: Path | None, re
         ).get
         previous = _previous(connection) if head.seq == 0 else None
         unclean = unclean or previous is not None
-    except apsw.CorruptError as error:
+        last_at = _last_at(connection, head)
+    except (*_DAMAGE, record.RecordError) as error:
         _let_go(connection)
         raise EpochBroken(f"{DATABASE} is damaged: {error}", _as_previous(head)) from error
     except BaseException:
         _let_go(connection)
         raise
-    return OpenedEpoch(
-        connection, head, receipted, _last_at(connection, head), unclean, previous, aside, reason
-    )
+    return OpenedEpoch(connection, head, receipted, last_at, unclean, previous, aside, reason)
 
 
 def _quick_check(connection: database.Connection) -> None:
@@ -204,15 +212,15 @@ def _last_checkpoint(connection: database.Connection, box: str, epoch: str, key:
     """The head as the last checkpoint signs it; that of the empty log when there is none."""
     origin = chain.checkpoint_origin(box, epoch)
     row = connection.execute(
-        "SELECT size, note, frontier, log.chain FROM checkpoints LEFT JOIN log ON log.seq = size"
-        " ORDER BY size DESC LIMIT 1"
+        "SELECT size, CAST(note AS BLOB), frontier, log.chain"
+        " FROM checkpoints LEFT JOIN log ON log.seq = size ORDER BY size DESC LIMIT 1"
     ).fetchone()
     if row is None:
         return Head(epoch, 0, chain.chain_start(box, epoch), Frontier(), 0, 0)
     size, note, stored_frontier, stored_chain = row
     try:
         verifier = chain.SignerKey(origin, key).verifier()
-        checkpoint = chain.parse_checkpoint(chain.open_note(note.encode(), verifier))
+        checkpoint = chain.parse_checkpoint(chain.open_note(note or b"", verifier))
         frontier = Frontier.from_bytes(stored_frontier or b"")
     except ValueError as error:
         raise _TailBroken(f"the checkpoint at seq {size} does not hold: {error}") from error
@@ -230,7 +238,7 @@ def _stopped_cleanly(connection: database.Connection, head: Head) -> bool:
 def _last_at(connection: database.Connection, head: Head) -> str | None:
     """The wall time of the last record, as it says itself."""
     row = connection.execute("SELECT CAST(line AS BLOB) FROM log WHERE seq = ?", (head.seq,)).fetchone()
-    return None if row is None else record.decode(row[0]).at
+    return None if row is None else record.decode(row[0] or b"").at
 
 
 def _previous(connection: database.Connection) -> record.PreviousEpoch | None:
@@ -325,8 +333,8 @@ def _last_known_head(path: Path, box: str, key: Ed25519PrivateKey) -> record.Pre
 def _last_signed(connection: database.Connection, box: str, key: Ed25519PrivateKey) -> tuple[str, int, bytes]:
     """Epoch, seq and head of the newest checkpoint whose signature holds; else the beginning of the log."""
     prefix = chain.checkpoint_origin(box, "")
-    for (note_text,) in connection.execute("SELECT note FROM checkpoints ORDER BY size DESC"):
-        note = note_text.encode()
+    for (stored,) in connection.execute("SELECT CAST(note AS BLOB) FROM checkpoints ORDER BY size DESC"):
+        note = stored or b""
         try:
             origin = chain.parse_checkpoint(chain.note_body(note)).origin
             signed = chain.parse_checkpoint(chain.open_note(note, chain.SignerKey(origin, key).verifier()))
@@ -348,7 +356,7 @@ def _follow(connection: database.Connection, epoch: str, seq: int, head: bytes) 
             row = next(rows, None)
         except apsw.Error:
             row = None  # the damage starts here: what was read so far is the last that is known
-        step = b"" if row is None else chain.chain_step(head, chain.leaf_hash(row[1]))
+        step = b"" if row is None else chain.chain_step(head, chain.leaf_hash(row[1] or b""))
         if row is None or (row[0], row[2]) != (seq + 1, step):
             return record.PreviousEpoch(epoch=epoch, seq=seq, chain=head.hex())
         seq, head = row[0], step

@@ -324,7 +324,7 @@ def _check_marks(report: Report, connection: database.Connection) -> None:
     if first is None:
         return
     try:
-        body = record.decode(first[0]).body
+        body = record.decode(first[0] or b"").body
     except record.RecordError:
         return  # said already
     said = body.get("previous")

@@ -59,7 +59,7 @@ def _bodies(connection: database.Connection, *kinds: str) -> Iterator[tuple[reco
     marks = ", ".join("?" * len(kinds))
     query = f"SELECT CAST(line AS BLOB) FROM log WHERE kind IN ({marks}) ORDER BY seq"  # noqa: S608 - only marks
     for (line,) in connection.execute(query, kinds):
-        read = record.decode(line)
+        read = record.decode(line or b"")
         if read.kind not in kinds:
             raise record.RecordError(f"seq {read.seq}: the table log does not say of what kind it is")
         yield read, record.typed_body(read)

@@ -1,7 +1,7 @@
 """Was SQLite's write-ahead log cut off by damage? SQLite itself passes over that in silence.
 
 Recovery reads frames until the first whose checksum does not hold, and takes that for the end: right after a
-power cut, wrong for a flipped byte with whole commits behind it. Source: https://sqlite.org/fileformat2.html
+power cut, wrong for a flipped byte with later commits behind it. Source: https://sqlite.org/fileformat2.html
 section 4 (the WAL file format and its checksum).
 """
 
@@ -57,11 +57,12 @@ def _check_once(path: Path) -> WalFinding:
     first = next((frame for frame in broken if not frame.is_whole), None)
     if first is None:
         return WalFinding()
-    if any(frame.is_commit for frame in broken if frame.number > first.number):
+    if sum(frame.is_commit for frame in broken if frame.number >= first.number) > 1:
         return WalFinding(
             damage=f"frame {first.number} of the -wal file is damaged and commits lie behind it: "
             "the records in them are not read by SQLite"
         )
+    # one commit alone may be the write that a power cut interrupted: its sectors reach the disk in any order
     return WalFinding(remark=f"the -wal file ends in an unfinished write (frame {first.number})")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sync import audit_log, chain, record, wire
-from sync.audit_log import AuditLog, LogClosed, LogInUse
+from sync import chain, database, intake, projections, record, wire
+from sync.audit_log import AuditLog, LogClosed, LogInUse, LogUnwritable
 from sync.verify import verify_log
 from tests.support.box_log import (
     LOG_VERIFIER,
@@ -30,7 +30,7 @@ def watch_commits(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     write = log._write
 
-    def counted(group: list[audit_log._Append]) -> list[int]:
+    def counted(group: list[intake.Append]) -> list[int]:
         seqs = write(group)
         sizes.append(len(seqs))
         return seqs
@@ -69,7 +69,7 @@ async def test_seqs_are_contiguous_from_many_threads_and_times_follow_them(tmp_p
 async def test_records_that_wait_together_are_committed_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "GROUP_SECONDS", 3600.0)
+    monkeypatch.setattr(intake, "GROUP_SECONDS", 3600.0)
     with opened(tmp_path) as log:
         sizes = watch_commits(log, monkeypatch)
         await asyncio.gather(*(log.append(coverage()) for _ in range(200)))
@@ -85,7 +85,7 @@ async def test_a_record_of_a_group_waits_no_longer_than_the_group_time(tmp_path:
 async def test_an_at_once_record_takes_along_what_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "GROUP_SECONDS", 3600.0)
+    monkeypatch.setattr(intake, "GROUP_SECONDS", 3600.0)
     with opened(tmp_path) as log:
         sizes = watch_commits(log, monkeypatch)
         waiting = [log.submit(coverage()) for _ in range(3)]
@@ -97,7 +97,7 @@ async def test_an_at_once_record_takes_along_what_waits(
 async def test_a_record_that_is_too_long_fails_alone_and_leaves_no_hole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "GROUP_SECONDS", 3600.0)
+    monkeypatch.setattr(intake, "GROUP_SECONDS", 3600.0)
     with opened(tmp_path) as log:
         before = log.submit(coverage())
         too_long = log.submit(long_record(record.MAX_LINE_BYTES))
@@ -109,6 +109,19 @@ async def test_a_record_that_is_too_long_fails_alone_and_leaves_no_hole(
     assert verify_log(log.path, LOG_VERIFIER).ok
 
 
+async def test_a_disk_that_does_not_answer_is_told_before_memory_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "GROUP_SECONDS", 3600.0)
+    monkeypatch.setattr(intake, "MAX_WAITING", 3)
+    with opened(tmp_path) as log:
+        waiting = [log.submit(coverage()) for _ in range(3)]
+        with pytest.raises(LogUnwritable, match="check the disk"):
+            await log.append(coverage())
+        log.close()
+        assert [future.result(0) for future in waiting] == [1, 2, 3]
+
+
 async def test_a_body_that_would_not_read_back_is_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as log:
         with pytest.raises(record.RecordError, match="inspection"):
@@ -117,7 +130,7 @@ async def test_a_body_that_would_not_read_back_is_refused(tmp_path: Path) -> Non
 
 
 async def test_a_cancelled_append_is_still_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_log, "GROUP_SECONDS", 3600.0)
+    monkeypatch.setattr(intake, "GROUP_SECONDS", 3600.0)
     with opened(tmp_path) as log:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
@@ -202,7 +215,7 @@ async def test_a_closed_log_takes_nothing_more(tmp_path: Path) -> None:
 async def test_what_waits_when_the_log_is_closed_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "GROUP_SECONDS", 3600.0)
+    monkeypatch.setattr(intake, "GROUP_SECONDS", 3600.0)
     log = open_log(tmp_path)
     waiting = [log.submit(coverage()) for _ in range(5)]
     log.close()
@@ -274,7 +287,7 @@ async def test_the_alarms_that_stood_are_told_at_the_next_start(tmp_path: Path) 
         await log.append(record.AlarmAcknowledged(alarm="hot", raised_seq=second, by="Ana"))
         await log.append(record.AlarmCleared(alarm="hot", raised_seq=second))
         await log.append(record.AlarmCleared(alarm="hot", raised_seq=third))
-    with opened(tmp_path) as log:
-        standing = log.open_alarms()
+    with database.reading(log.path) as connection:
+        standing = projections.open_alarms(connection)
     told = [(found.raised_seq, found.value, found.acknowledged_by, found.active) for found in standing]
     assert told == [(first, 81.5, "Ana", True), (third, "hot", None, False)]

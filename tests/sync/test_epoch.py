@@ -125,6 +125,24 @@ def test_every_flip_leads_to_the_whole_log_or_to_a_new_epoch_that_names_it(
             log.submit(coverage()).result(10)
 
 
+async def test_a_wal_with_commits_behind_its_damage_is_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path / "box") as log:
+        await append_a_shift(log, 3)
+        head = log.head
+        path = pull_the_plug(log, tmp_path / "box")
+    side = path.with_name("box.db-wal")
+    damaged = bytearray(side.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    side.write_bytes(damaged)
+    with opened(path.parent) as log:
+        assert "commits lie behind it" in log.break_reason
+        assert log.previous is not None
+        assert log.previous.epoch == head.epoch
+        assert 0 < log.previous.seq < head.seq
+        aside = path.with_name(f"box.{head.epoch}.damaged.db-wal")
+        assert aside.read_bytes() == damaged
+
+
 async def test_a_replaced_log_key_begins_a_new_epoch(stopped: tuple[Path, Head]) -> None:
     folder, head = stopped
     log = open_log(folder, key=Ed25519PrivateKey.generate())

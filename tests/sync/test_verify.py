@@ -245,7 +245,7 @@ async def test_a_flipped_byte_in_the_wal_with_commits_behind_it_is_found(unclean
     side = unclean.with_name("box.db-wal")
     original = side.read_bytes()
     for _ in range(25):
-        at = chance.randrange(len(original) - 3 * 4120)
+        at = chance.randrange(len(original) // 2)
         side.write_bytes(original[:at] + bytes([original[at] ^ 0x10]) + original[at + 1 :])
         assert wal.check(side).damage, at
 
