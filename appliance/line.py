@@ -18,9 +18,11 @@ class Line:
     def __init__(self, config: BoxConfig) -> None:
         self._units: dict[str, str] = {}
         self._driver_of: dict[str, str] = {}
+        self._written: set[str] = set()
         for device in config.devices:
             self._units |= device.tag_units
             self._driver_of |= dict.fromkeys(device.tag_units, device.driver)
+            self._written |= device.writable_tags
         self._roles = config.line
         self._latest: dict[str, Reading] = {}
         self._track: deque[tuple[int, float]] = deque(maxlen=4096)
@@ -87,8 +89,8 @@ class Line:
         )
 
     def views(self) -> tuple[TagView, ...]:
-        """Every tag."""
-        return tuple(self.view(tag) for tag in self._units)
+        """Every tag that the line tells us; what the box itself writes is not news to anybody."""
+        return tuple(self.view(tag) for tag in self._units if tag not in self._written)
 
 
 def _number(reading: Reading) -> float | None:
