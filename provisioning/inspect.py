@@ -12,7 +12,7 @@ from provisioning.configuration import read
 
 if TYPE_CHECKING:
     from appliance.config import ModelSection, Recipe
-    from provisioning.inspection import Judge
+    from provisioning.judge import Judge
     from provisioning.report import Album
     from provisioning.sources import Work
     from provisioning.tally import Tally
@@ -71,7 +71,8 @@ def inspect(
     Exit status: 0 all was inspected; 1 nothing could be inspected; 2 some of it was skipped; 130 interrupted
     before the end.
     """
-    from provisioning.inspection import Judge, inspect_all
+    from provisioning.inspection import inspect_all
+    from provisioning.judge import Judge
     from provisioning.report import Album
     from provisioning.sources import Bounds
 

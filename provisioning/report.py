@@ -4,18 +4,15 @@ import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import cv2
 import jinja2
 import numpy as np
 
 from drivers.frame import Image
+from provisioning.judge import Judge
 from provisioning.tally import Judged, Tally
 from sync.record import Verdict
-
-if TYPE_CHECKING:
-    from provisioning.inspection import Judge
 
 MAX_PICTURES = 200
 """Most pictures in one report: about 25 MB of JPEG, which a browser still opens at once."""

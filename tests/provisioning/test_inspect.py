@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from drivers.frame import Image
-from provisioning.inspection import Judge
+from provisioning.judge import Judge
 from provisioning.sources import Offered
 from provisioning.tally import Judged
 from tests.support.command import alumiguard, picture
