@@ -159,6 +159,7 @@ class ModbusDriver:
         self._config = config
         self._words = [tag.words for tag in config.tags]
         self._plan = plan_reads(self._words, config.max_gap)
+        self._writable = {tag.name: tag.words for tag in config.tags if tag.writable}
         self._turn = asyncio.Lock()
         self._write_turn = asyncio.Lock()
         self._patience: asyncio.Timeout | None = None
@@ -282,14 +283,14 @@ class ModbusDriver:
     # --- writing ------------------------------------------------------------------------------------------
 
     def _encoded(self, name: str, value: TagValue) -> tuple[Words, list[int] | list[bool]]:
-        tag = next((tag for tag in self._config.tags if tag.name == name and tag.writable), None)
-        if tag is None:
+        words = self._writable.get(name)
+        if words is None:
             raise DeviceMisconfigured(
                 f"{name!r} is not a writable tag of {self._config.name}",
                 hint="Set `writable = true` on the tag if the box is meant to write it.",
             )
         try:
-            return tag.words, encode(tag.words, value)
+            return words, encode(words, value)
         except NotEncodable as error:
             raise DeviceMisconfigured(
                 f"{name}: {error}", hint="Give the tag a wider type, or another scale."

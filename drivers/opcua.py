@@ -7,11 +7,9 @@ is open and silent is noticed by the server's own keep-alive: the subscription a
 
 import asyncio
 import math
-import struct
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -25,6 +23,7 @@ from drivers.errors import (
     DeviceUnreachable,
     ProtocolViolation,
 )
+from drivers.opcua_values import as_type, unix_ns, value_of
 from drivers.reading import Quality, Reading, TagValue
 from drivers.settings import Name, PeriodSeconds, Settings, TimeoutSeconds, Unit, read_password
 
@@ -39,7 +38,6 @@ _QUEUE_PER_TAG = 20
 _MIN_QUEUE = 10_000
 _CLOSE_SECONDS = 1.0
 _SESSION_MILLISECONDS = 600_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSALS = ("BadUserAccessDenied", "BadIdentity", "BadSecurity", "BadCertificate", "BadTooMany", "BadNot")
 
 
@@ -188,7 +186,7 @@ class OpcUaDriver:
                     hint="Set `writable = true` on the tag if the box is meant to write it.",
                 )
             node, kind = self._writable[name]
-            wanted.append((node, ua.Variant(_as_type(name, value, kind), kind)))
+            wanted.append((node, ua.Variant(as_type(name, value, kind), kind)))
         if self._died is not None:
             raise self._died
         for node, variant in wanted:
@@ -304,64 +302,13 @@ class OpcUaDriver:
             quality = (
                 Quality.BAD if status.is_bad() else Quality.GOOD if status.is_good() else Quality.UNCERTAIN
             )
-        value = _value(event.value)
+        value = value_of(event.value)
         if value is None and quality is not Quality.BAD:
             quality, words = Quality.BAD, f"no usable value: {event.value!r:.80}"
-        return Reading(tag.name, value, quality, received_mono_ns, _unix_ns(data.SourceTimestamp), words)
+        return Reading(tag.name, value, quality, received_mono_ns, unix_ns(data.SourceTimestamp), words)
 
 
-# --- values, times and errors -----------------------------------------------------------------------------
-
-
-def _value(value: Any) -> TagValue | None:
-    """What a node holds as a tag's value; None for what a tag cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = getattr(value, "Text", None)  # LocalizedText
-    return text if isinstance(text, str) else None
-
-
-def _unix_ns(at: datetime | None) -> int | None:
-    if at is None:
-        return None
-    return (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-def _as_type(name: str, value: TagValue, kind: "ua.VariantType") -> TagValue:
-    """`value` as the node's type wants it.
-
-    Raises:
-        DeviceMisconfigured: if it does not fit.
-    """
-    try:
-        if kind.name in _INTEGER_FORMATS:
-            number = round(float(value)) if isinstance(value, str | float) else int(value)
-            struct.pack(_INTEGER_FORMATS[kind.name], number)
-            return number
-        casts: Mapping[str, type[bool | float | str]]
-        casts = {"Boolean": bool, "Float": float, "Double": float, "String": str}
-        return casts[kind.name](value)
-    except (KeyError, ValueError, OverflowError, struct.error) as error:
-        raise DeviceMisconfigured(
-            f"{name}: {value!r} does not fit into the node's type {kind.name}",
-            hint="Write to a node with a type that can hold the value.",
-        ) from error
-
-
-_INTEGER_FORMATS = {
-    "SByte": "b",
-    "Byte": "B",
-    "Int16": "h",
-    "UInt16": "H",
-    "Int32": "i",
-    "UInt32": "I",
-    "Int64": "q",
-    "UInt64": "Q",
-}
+# --- errors -----------------------------------------------------------------------------------------------
 
 
 def _words_of(error: BaseException) -> str:
