@@ -1,7 +1,8 @@
 """From what happens on the line to records: inspections, coverage, tag windows, lots.
 
-Every record goes through one queue with one writer, in order, and stays there until the log has it on disk:
-a full disk delays records, it never loses them.
+Every record goes through one queue with one writer and stays there until the log has it on disk: a full disk
+delays records (and may change their order), it never loses them. A log that is damaged under it ends the process: the restart
+sets the damaged file aside.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from appliance.latency import Latencies, quantiles
 from appliance.line import Line
 from appliance.vision_link import Closed, Counts, EvidenceKept, Judged, Ready
 from drivers.reading import Quality, Reading, TagValue
-from sync.audit_log import AuditLog, LogError
+from sync.audit_log import AuditLog, LogUnwritable
 from sync.record import (
     Body,
     Clock,
@@ -160,7 +161,7 @@ class Recorder:
     # --- loops --------------------------------------------------------------------------------------------
 
     async def keep_writing(self) -> None:
-        """Append what is put, in order, until cancelled. What the log refuses stays first in the queue."""
+        """Append what is put until cancelled; what a full disk refuses is tried again before anything newer."""
         waiting: deque[tuple[Body, int | None]] = deque()
         while True:
             waiting.append(await self._unwritten.get())
@@ -220,7 +221,7 @@ class Recorder:
             outcomes = await asyncio.gather(*written, return_exceptions=True)
             failed = deque[tuple[Body, int | None]]()
             for (body, since), outcome in zip(waiting, outcomes, strict=True):
-                if isinstance(outcome, LogError):
+                if isinstance(outcome, LogUnwritable):
                     failed.append((body, since))
                 elif isinstance(outcome, RecordError):
                     self._put_refused(body, outcome)
@@ -231,7 +232,7 @@ class Recorder:
             waiting.clear()
             waiting.extend(failed)
             if failed:
-                reason = next(str(outcome) for outcome in outcomes if isinstance(outcome, LogError))
+                reason = next(str(outcome) for outcome in outcomes if isinstance(outcome, LogUnwritable))
                 self._log_failed(reason)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
