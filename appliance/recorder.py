@@ -1,8 +1,8 @@
 """From what happens on the line to records: inspections, coverage, tag windows, lots.
 
 Every record goes through one queue with one writer and stays there until the log has it on disk: a full disk
-delays records (and may change their order), it never loses them. A log that is damaged under it ends the process: the restart
-sets the damaged file aside.
+delays records (and may change their order), it never loses them. A log that is damaged under it ends the
+process: the restart sets the damaged file aside.
 """
 
 import asyncio
@@ -161,7 +161,7 @@ class Recorder:
     # --- loops --------------------------------------------------------------------------------------------
 
     async def keep_writing(self) -> None:
-        """Append what is put until cancelled; what a full disk refuses is tried again before anything newer."""
+        """Append what is put until cancelled; what a full disk refuses is tried again first."""
         waiting: deque[tuple[Body, int | None]] = deque()
         while True:
             waiting.append(await self._unwritten.get())
