@@ -62,7 +62,7 @@ def hold(before: Mapping[str, Held], cameras: Iterable[CameraView], now_mono: fl
 def headline(view: BoxView | None, held: Mapping[str, Held]) -> Headline:
     """The one sign for all cameras: NG first, then not inspecting, then CHECK. Unknown is never OK."""
     if view is None:
-        return Headline(Sign.NOT_ANSWERING, "Nothing on this page is live. It goes on by itself.")
+        return Headline(Sign.NOT_ANSWERING, "Nothing on this page is live")
     blind = [camera for camera in view.cameras if camera.name not in held]
     for verdict, sign in ((Verdict.NG, Sign.NG), (None, Sign.NOT_INSPECTING), (Verdict.CHECK, Sign.CHECK)):
         if verdict is None:

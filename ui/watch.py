@@ -177,7 +177,11 @@ class Watch:
                 kept.clear()
 
     def _remember_found(self, camera: CameraView) -> None:
+        """The first that is said of a picture stands: the next verdict may be there before its picture is."""
         found = self._found.setdefault(camera.name, OrderedDict())
+        if found and next(reversed(found)) == camera.preview:
+            return
+        found.pop(camera.preview, None)  # numbers begin again when the vision process does
         found[camera.preview] = camera.found
         while len(found) > _PICTURES_KEPT:
             found.popitem(last=False)
@@ -189,7 +193,7 @@ class Watch:
             return
         number, jpeg = newest
         if number in self._found[camera]:
-            kept.pop(number, None)  # numbers begin again when the vision process does
+            kept.pop(number, None)
             kept[number] = Picture(number, jpeg, self._found[camera][number], self._monotonic())
             while len(kept) > _PICTURES_KEPT:
                 kept.popitem(last=False)

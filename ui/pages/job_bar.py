@@ -1,6 +1,7 @@
 """What is being made: lot, position, speed, recipe and model stand here always."""
 
 from collections.abc import Callable
+from typing import Literal
 
 from ui.backend import BoxView, TagView
 from ui.pages.elements import Text, put, tag
@@ -18,12 +19,12 @@ class Fact:
             self._name = Text("dt", name)
             self._value = Text("dd")
 
-    def show(self, text: str, *, stale: str = "") -> None:
-        """Show the value; `stale` says since when it is old."""
-        self._value.text = f"{text}\n{stale}" if stale else text
+    def show(self, text: str, note: str = "", *, kind: Literal["stale", "plain"] = "stale") -> None:
+        """Show the value, and below it what has to be known to trust it."""
+        self._value.text = f"{text}\n{note}" if note else text
         put(self._value, "title", text)
         put(self.box, "data-long", "yes" if len(text) > self._letters else None)
-        put(self.box, "data-stale", "yes" if stale else None)
+        put(self.box, "data-note", kind if note else None)
 
 
 class JobBar:
@@ -64,14 +65,18 @@ class JobBar:
         self._show_speed(view.speed)
         self._recipe.show(view.recipe or NOTHING)
         self._model.show(view.model or NOTHING)
-        unsure = (
-            "" if view.clock in {"ntp", "receipt"} else "not set" if view.clock == "unset" else "unchecked"
-        )
-        self._clock.show(local_time(view.at), stale=unsure)
+        self._show_clock(view)
+
+    def _show_clock(self, view: BoxView) -> None:
+        if view.clock == "unset":
+            self._clock.show(local_time(view.at), "not set")
+        else:
+            note = "" if view.clock in {"ntp", "receipt"} else "not synchronised"
+            self._clock.show(local_time(view.at), note, kind="plain")
 
     def _show_speed(self, speed: TagView | None) -> None:
         if speed is None:
             self._speed.show(NOTHING)
         else:
-            stale = age(speed.age_seconds) if speed.stale else ""
-            self._speed.show(f"{value(speed.value)} {speed.unit}".strip(), stale=stale)
+            note = age(speed.age_seconds) if speed.stale else ""
+            self._speed.show(f"{value(speed.value)} {speed.unit}".strip(), note)

@@ -72,9 +72,8 @@ def _link(link: LinkView) -> tuple[str, str]:
     if not link.configured:
         return "none", "No receiver configured: records stay on this box"
     waiting = f"{link.backlog_records:,} record{'' if link.backlog_records == 1 else 's'} waiting"
-    receipt = (
-        f"receipt {age(link.last_receipt_age_seconds)}" if link.last_receipt_age_seconds else "no receipt yet"
-    )
+    held = link.last_receipt_age_seconds
+    receipt = "no receipt yet" if held is None else f"receipt {age(held)}"
     if link.connected:
         return "good", f"Receiver connected · {waiting} · {receipt}"
     return "medium", f"Receiver not connected · {waiting} · {receipt}"
