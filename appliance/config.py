@@ -361,4 +361,12 @@ def _with_absolute_paths(config: BoxConfig, base: Path) -> BoxConfig:
         package=package if package == "demo" else str(base / package),
         trusted_key_files=tuple(base / file for file in config.model.trusted_key_files),
     )
-    return config.model_copy(update={"storage": storage, "model": model})
+    devices = tuple(_absolute(device, base) for device in config.devices)
+    cameras = tuple(_absolute(camera, base) for camera in config.cameras)
+    update = {"storage": storage, "model": model, "devices": devices, "cameras": cameras}
+    return config.model_copy(update=update)
+
+
+def _absolute(section: BaseModel, base: Path) -> BaseModel:
+    files = {name: base / value for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=files)

@@ -33,4 +33,6 @@ def set_up_log(process: str, *, level: int = logging.INFO) -> None:
     )
     to_stdout = logging.StreamHandler(sys.stdout)
     to_stdout.setFormatter(formatter)
+    for loud in ("asyncua", "pymodbus"):  # a traceback for every lost link, which ours tells in a line
+        logging.getLogger(loud).setLevel(logging.CRITICAL)
     logging.basicConfig(handlers=[to_stdout], level=logging.WARNING, force=True)

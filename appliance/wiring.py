@@ -44,6 +44,8 @@ async def run_box(config: BoxConfig, config_path: Path, stopping: asyncio.Event)
         OSError: if the storage folder cannot be made or written.
     """
     clock = SystemClock()
+    for device in config.devices:
+        device.load_library()
     with _only_one(config.storage.folder):
         keys = identity.load_or_create(config.storage.identity, config.box.id)
         audit_log = AuditLog.open(config.storage.folder, config.box.id, keys.log_key, clock)

@@ -51,6 +51,10 @@ class TagDriverConfig(Protocol):
         """The tags that may be written."""
         ...
 
+    def load_library(self) -> None:
+        """Import what `open` needs. It may take a second, in which an event loop would hear nobody."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[TagDriver]:
         """Connect. Raises DeviceError within the configured time-out if that fails."""
         ...

@@ -135,6 +135,10 @@ class ModbusConfig(Settings):
         """The tags that may be written."""
         return frozenset(tag.name for tag in self.tags if tag.writable)
 
+    def load_library(self) -> None:
+        """Import what `open` needs. See TagDriverConfig."""
+        import pymodbus.client  # noqa: F401 - for its effect
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator["ModbusDriver"]:
         """Connect.

@@ -8,8 +8,9 @@ is open and silent is noticed by the server's own keep-alive: the subscription a
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -31,6 +32,9 @@ if TYPE_CHECKING:  # importing it takes 1 s and 70 MB, which the vision process 
     from asyncua import ua
     from asyncua.common.node import Node
     from asyncua.common.subscription import DataChangeEvent, Subscription
+
+CONFIRM_SECONDS = 4.0
+"""How often a value that does not change is told again, with the time at which the server was last heard."""
 
 _KEEP_ALIVES = 10
 _LIFETIMES = 300
@@ -94,6 +98,11 @@ class OpcUaConfig(Settings):
     def writable_tags(self) -> frozenset[str]:
         """The tags that may be written."""
         return frozenset(tag.name for tag in self.tags if tag.writable)
+
+    def load_library(self) -> None:
+        """Import what `open` needs. See TagDriverConfig."""
+        import asyncua.client.client
+        import asyncua.common.subscription  # noqa: F401 - for its effect
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["OpcUaDriver"]:
@@ -162,13 +171,26 @@ class OpcUaDriver:
             self._client.disconnect_socket()
 
     async def readings(self) -> AsyncIterator[Reading]:
-        """Yield every change the server reports, first the values as they are now. See TagDriver."""
+        """Yield every change the server reports, first the values as they are now. See TagDriver.
+
+        A value that does not change is yielded again every CONFIRM_SECONDS while the server publishes or says
+        that it is alive: by the subscription's own promise it is as old as that, not as its last change.
+        """
         from asyncua.common.subscription import DataChangeEvent, StatusChangeEvent
 
+        latest: dict[str, Reading] = {}
+        confirmed_mono = time.monotonic()
         while True:
+            if self._died is None and time.monotonic() - confirmed_mono >= CONFIRM_SECONDS:
+                confirmed_mono = time.monotonic()
+                for reading in self._confirmed(latest.values()):
+                    latest[reading.tag] = reading
+                    yield reading
             event = await self._next_event()
             if isinstance(event, DataChangeEvent):
-                yield self._reading(event)
+                reading = self._reading(event)
+                latest[reading.tag] = reading
+                yield reading
             elif isinstance(event, StatusChangeEvent):
                 status = event.notification.Status
                 raise self._died_of(DeviceUnreachable(f"the server ended the subscription ({status.name})"))
@@ -255,7 +277,13 @@ class OpcUaDriver:
                 node = self._client.get_node(tag.node)
                 self._writable[tag.name] = (node, await node.read_data_type_as_variant_type())
 
+    def _confirmed(self, readings: Iterable[Reading]) -> list[Reading]:
+        heard_ns = int((self._subscription.last_publish_at or 0.0) * 1e9)
+        horizon_ns = heard_ns - int(CONFIRM_SECONDS * 1e9)
+        return [replace(r, received_mono_ns=heard_ns) for r in readings if r.received_mono_ns <= horizon_ns]
+
     async def _next_event(self) -> Any:
+        """The next event; None when there was none for CONFIRM_SECONDS, which is no news."""
         began = time.monotonic()
         while True:
             if self._died is not None:
@@ -270,10 +298,11 @@ class OpcUaDriver:
                     )
                 )
             try:
-                async with asyncio.timeout(patience_seconds) as self._patience:
+                async with asyncio.timeout(min(patience_seconds, CONFIRM_SECONDS)) as self._patience:
                     return await anext(self._subscription)
             except TimeoutError:
-                continue
+                if patience_seconds > CONFIRM_SECONDS:
+                    return None
             except StopAsyncIteration:
                 raise self._died_of(DeviceUnreachable("the subscription was closed")) from None
             finally:

@@ -39,6 +39,9 @@ class _FlakyDevice:
     tag_units: Mapping[str, str] = {"t": ""}
     writable_tags: frozenset[str] = frozenset()
 
+    def load_library(self) -> None:
+        pass
+
     def __init__(self) -> None:
         self.connections = 0
 

@@ -132,6 +132,19 @@ async def test_eleven_hundred_tags_lose_no_first_value(server: Server) -> None:
     assert {name: reading.value for name, reading in found.items()} == {f"v{i}": i for i in range(1100)}
 
 
+async def test_a_value_that_does_not_change_is_as_young_as_the_server_s_last_word(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.opcua.CONFIRM_SECONDS", 0.6)  # the server says that it is alive every 0.5 s
+    (tag,) = await _add(server, {"still": 3.5})
+    async with config(_port(server), tag).open() as driver, asyncio.timeout(10):
+        readings = driver.readings()
+        told = [await anext(readings) for _ in range(3)]
+    assert [reading.value for reading in told] == [3.5, 3.5, 3.5]
+    ages = [later.received_mono_ns - told[0].received_mono_ns for later in told]
+    assert ages[2] > ages[1] >= 0.6e9
+
+
 async def test_every_change_arrives_in_order_when_the_server_publishes_seldom(server: Server) -> None:
     tags = await _add(server, {"Often": 0})
     settings = {"publishing_seconds": 0.5, "sampling_seconds": 0.01}

@@ -1,6 +1,6 @@
-"""A log on a disk that fills up and is emptied again, in a process of its own, which tells how it went as JSON.
+"""A log on a disk that fills up and is emptied again, in a process that tells how it went as JSON.
 
-`python -m tests.support.full_disk limit FOLDER`: the process may not write files beyond a size (RLIMIT_FSIZE).
+`python -m tests.support.full_disk limit FOLDER`: the process may not write beyond a size (RLIMIT_FSIZE).
 `python -m tests.support.full_disk tmpfs FOLDER`: a small tmpfs that another file fills (needs mount rights).
 """
 
@@ -66,7 +66,7 @@ async def limited(folder: Path) -> None:
 
 async def on_tmpfs(folder: Path) -> None:
     """The disk is a tmpfs of 4 MiB, and another file takes what the log leaves."""
-    subprocess.run(
+    subprocess.run(  # noqa: ASYNC221 - nothing else runs in this loop yet
         ["mount", "-t", "tmpfs", "-o", f"size={_TMPFS_BYTES}", "none", str(folder)],
         check=True,
     )
