@@ -117,7 +117,7 @@ class Box:
             case EvidenceKept():
                 self.recorder.take_evidence(message)
             case Preview():
-                self.cameras[message.camera].preview = message
+                self.cameras[message.camera].take_preview(message)
             case CameraLost():
                 self.cameras[message.camera].lost(message.cause)
                 self.camera_outages[message.camera].lost(message.cause)

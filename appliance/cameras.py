@@ -22,6 +22,8 @@ class CameraBoard:
     detail: str = "The vision process is starting"
     judged: Judged | None = None
     preview: Preview | None = None
+    previewed: Judged | None = None
+    """The frame that the preview shows, so that boxes are never drawn on another picture."""
     times: deque[int] = field(default_factory=lambda: deque(maxlen=_RATE_FRAMES))
     began_mono: float = field(default_factory=time.monotonic)
 
@@ -30,10 +32,14 @@ class CameraBoard:
         self.state, self.detail, self.judged = CameraState.INSPECTING, "", judged
         self.times.append(judged.arrived_mono_ns)
 
+    def take_preview(self, preview: Preview) -> None:
+        """A picture of the frame that was judged last."""
+        self.preview, self.previewed = preview, self.judged
+
     def lost(self, cause: str) -> None:
         """It does not; its last picture and verdict no longer count."""
         self.state, self.detail = CameraState.GONE, cause
-        self.judged, self.preview = None, None
+        self.judged, self.preview, self.previewed = None, None, None
         self.times.clear()
 
     def silence_is_noticed(self) -> None:
@@ -54,7 +60,7 @@ class CameraBoard:
             state=self.state,
             detail=self.detail,
             verdict=None if judged is None else judged.verdict,
-            found=() if judged is None else _found(judged),
+            found=() if self.previewed is None else _found(self.previewed),
             preview=0 if self.preview is None else self.preview.frame,
             age_seconds=None if judged is None else self.age_seconds(),
             seen=seen,
