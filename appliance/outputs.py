@@ -61,6 +61,10 @@ class Outputs:
             group.create_task(self._verdicts())
             group.create_task(self._heartbeats())
 
+    async def say_stopped(self) -> None:
+        """Tell the PLC, if it listens, that nobody inspects any more: for an orderly stop."""
+        await self._write({self._section.verdict_tag: NOT_INSPECTING})
+
     async def _verdicts(self) -> None:
         while True:
             judged = await self._waiting.get()

@@ -103,6 +103,8 @@ async def _run_loops(box: Box, stopping: asyncio.Event) -> None:
             vision.cancel()
             await asyncio.wait([vision])
             await box.vision_said_all()
+        if box.outputs is not None:
+            await box.outputs.say_stopped()
         for task in loops:
             task.cancel()
 
