@@ -10,7 +10,7 @@ from appliance.config import BoxConfig, ConfigErrors, load
 from appliance.log_setup import set_up_log
 from appliance.supervisor import CANNOT_START
 from appliance.wiring import StorageInUse, run_box
-from sync.audit_log import LogInUse
+from sync.audit_log import LogInUse, LogUnwritable
 from sync.epoch import WrongBox
 from sync.identity import IdentityError
 from sync.schema import SchemaTooNew
@@ -28,6 +28,9 @@ def main() -> int:
     except (ConfigErrors, StorageInUse, LogInUse, WrongBox, SchemaTooNew, IdentityError) as error:
         sys.stderr.write(f"error: {error}\n")
         return CANNOT_START
+    except (LogUnwritable, OSError) as error:  # the disk: started again, it may work
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     return 0
 
 

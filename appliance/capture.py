@@ -7,6 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from appliance.supervisor import Backoff
 from appliance.vision_link import Counts
 from drivers.driver import CameraConfig
@@ -17,6 +19,8 @@ SUPERSEDED = "superseded"  # a newer frame came before the detector was free
 IN_TRANSIT = "in_transit"  # the camera's numbers jump: lost or undecodable on the way
 CAMERA_GONE = "camera_gone"  # the camera's numbers jump across a reconnection
 STOPPED = "stopped"  # still in the slot when the process stopped
+
+log = structlog.get_logger()
 
 _MAX_RUNS = 64
 _MAX_JUMP = 100_000
@@ -123,4 +127,8 @@ def keep_camera(
             stopping.wait()
         except DeviceError as error:
             lost(f"{error} {error.hint}".strip())
+            stopping.wait(backoff.next_seconds())
+        except Exception as error:  # a defect of ours must not leave the camera dark until a restart
+            log.exception("the camera driver failed", camera=config.name)
+            lost(f"Its driver failed ({type(error).__name__}: {str(error)[:200]}); see the box's log")
             stopping.wait(backoff.next_seconds())

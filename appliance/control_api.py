@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from sync.audit_log import LogError
@@ -51,6 +52,13 @@ def control_app(
     @app.exception_handler(CommandRefused)
     async def refused(_request: Request, error: CommandRefused) -> JSONResponse:
         return _problem(HTTPStatus.CONFLICT, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # what was sent is not given back: it may be large, or nothing that JSON can hold
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {first['msg']}")
 
     @app.exception_handler(LogError)
     async def not_recorded(_request: Request, error: LogError) -> JSONResponse:

@@ -5,6 +5,11 @@ import sys
 
 import structlog
 
+# The values of variables stay out of the log: among them are tokens and keys.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def set_up_log(process: str, *, level: int = logging.INFO) -> None:
     """Write structured lines to standard output, and what libraries say through `logging` along with them."""
@@ -16,7 +21,7 @@ def set_up_log(process: str, *, level: int = logging.INFO) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             *shared,
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -27,7 +32,7 @@ def set_up_log(process: str, *, level: int = logging.INFO) -> None:
         foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
             structlog.processors.JSONRenderer(),
         ],
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from appliance.config import BoxConfig, load
 from appliance.log_setup import set_up_log
-from appliance.supervisor import CannotStart, SupervisedProcess, python
+from appliance.supervisor import CannotStart, OnCannotStart, SupervisedProcess, python
 
 
 def main(config_path: Path) -> None:
@@ -14,7 +14,7 @@ def main(config_path: Path) -> None:
 
     Raises:
         ConfigErrors: if the configuration cannot be used; then nothing was started.
-        CannotStart: if a process of the box says that starting it again would not help.
+        CannotStart: if the appliance says that starting it again would not help.
     """
     config = load(config_path)
     set_up_log("run")
@@ -30,7 +30,9 @@ async def _run(config: BoxConfig, config_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     appliance = SupervisedProcess("appliance", python("appliance", "--config", config_path))
-    console = SupervisedProcess("console", _console(config))
+    console = SupervisedProcess(
+        "console", _console(config), on_cannot_start=OnCannotStart.TRY_AGAIN
+    )  # the line never waits for the console
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(process.keep(), name=process.name) for process in (appliance, console)]
         await stopping.wait()

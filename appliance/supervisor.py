@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import structlog
@@ -31,7 +32,16 @@ _PR_SET_PDEATHSIG = 1
 CANNOT_START = 78
 """Exit status (EX_CONFIG of sysexits.h) of a child that would fail the same way if it were started again."""
 
+CANNOT_START_SECONDS = 30.0
+
 log = structlog.get_logger()
+
+
+class OnCannotStart(Enum):
+    """What it means for the rest that a child says it cannot work."""
+
+    GIVE_UP = "nothing can go on without it"
+    TRY_AGAIN = "the rest goes on without it, and it is tried again every CANNOT_START_SECONDS"
 
 
 class CannotStart(Exception):
@@ -134,6 +144,7 @@ class SupervisedProcess:
     name: str
     arguments: Sequence[str]
     put: Put | None = None
+    on_cannot_start: OnCannotStart = OnCannotStart.GIVE_UP
     pid: int | None = None
     restarts: int = 0
     _outage: Outage | None = field(default=None, init=False)
@@ -157,7 +168,7 @@ class SupervisedProcess:
                 self.pid = None
                 if process.returncode is None:
                     await stop(process)
-            if status == CANNOT_START:
+            if status == CANNOT_START and self.on_cannot_start is OnCannotStart.GIVE_UP:
                 raise CannotStart(f"the {self.name} process cannot start; the error is above")
             if self._outage is not None:
                 self._outage.lost(f"the process ended with status {status}")
@@ -165,7 +176,8 @@ class SupervisedProcess:
                 backoff.reset()
             self.restarts += 1
             log.warning("process ended", name=self.name, status=status, restarts=self.restarts)
-            await asyncio.sleep(backoff.next_seconds())
+            wait = CANNOT_START_SECONDS if status == CANNOT_START else backoff.next_seconds()
+            await asyncio.sleep(wait)
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

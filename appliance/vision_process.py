@@ -172,7 +172,9 @@ def _keep_evidence(path: _Path) -> None:
 def _small_jpeg(image: Image) -> bytes:
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_WIDTH_PX / width)
-    small = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
     return _jpeg(np.asarray(small, dtype=np.uint8), PREVIEW_QUALITY)
 
 

@@ -5,6 +5,11 @@ import sys
 
 import structlog
 
+# The values of variables stay out of the log: among them are tokens and keys.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def set_up_log() -> None:
     """Send structlog's and the standard library's log lines to standard output as JSON."""
@@ -13,7 +18,7 @@ def set_up_log() -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     ending: list[structlog.typing.Processor] = [
-        structlog.processors.dict_tracebacks,
+        _TRACEBACKS,
         structlog.processors.JSONRenderer(),
     ]
     structlog.configure(

@@ -22,6 +22,12 @@ if TYPE_CHECKING:  # importing it takes 0.4 s, which the appliance process saves
     import httpx
 
 _GARBAGE_IN_A_ROW = 20
+_MAX_NUMBER_DIGITS = 18
+"""A longer frame number does not fit into 64 bits; the driver counts by itself then."""
+
+_LAST_SECOND = 253_402_300_799
+"""The end of the year 9999. Cameras that send milliseconds are far beyond it."""
+
 _MEBIBYTE = 1024 * 1024
 
 
@@ -155,7 +161,8 @@ class HttpCamera:
 
     def _frame(self, part: Part) -> Frame | None:
         given = part.headers.get("x-frame-id", "")
-        self._number = int(given) if given.isascii() and given.isdigit() else self._number + 1
+        theirs = given.isascii() and given.isdigit() and len(given) <= _MAX_NUMBER_DIGITS
+        self._number = int(given) if theirs else self._number + 1
         try:
             image = decode_picture(part.content)
         except NotAPicture as error:
@@ -176,8 +183,10 @@ class HttpCamera:
 
 
 def _wall_ns(timestamp: str) -> int:
-    """X-Timestamp as nanoseconds since 1970; this box's time where it is none."""
+    """X-Timestamp as nanoseconds since 1970; this box's time where it is none, or none before 10,000."""
     seconds, _, fraction = timestamp.partition(".")
     if not (seconds + fraction).isascii() or not seconds.isdigit() or not (fraction or "0").isdigit():
+        return time.time_ns()
+    if len(seconds) > _MAX_NUMBER_DIGITS or int(seconds) > _LAST_SECOND:
         return time.time_ns()
     return int(seconds) * 1_000_000_000 + int(f"{fraction:0<9.9}")

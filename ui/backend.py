@@ -174,7 +174,7 @@ class JudgeCommand(_View):
     judgement: Judgement
     by: Annotated[str, Field(min_length=1, max_length=64)]
     camera: str
-    inspection_seq: int | None = None
+    inspection_seq: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     note: Annotated[str, Field(max_length=500)] = ""
 
 

@@ -1,12 +1,14 @@
 """The newest-frame slot: nothing blocks, and every frame that is not judged is counted and named."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.capture import CAMERA_GONE, IN_TRANSIT, STOPPED, SUPERSEDED, NewestFrames
+from appliance.capture import CAMERA_GONE, IN_TRANSIT, STOPPED, SUPERSEDED, NewestFrames, keep_camera
 from drivers.frame import Frame
 
 _IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -107,3 +109,33 @@ def test_seen_is_inspected_plus_dropped_whatever_happens(events: list[int | str]
     missed += last.missed_frames
     assert last.seen == inspected + sum(last.dropped.values())
     assert sum(end - begin + 1 for begin, end in missed) == sum(last.dropped.values())
+
+
+class _BrokenCamera:
+    """A driver with a defect: it fails in a way that no driver may."""
+
+    name = "top"
+    driver = "test"
+
+    @contextmanager
+    def open(self) -> Iterator["_BrokenCamera"]:
+        yield self
+
+    def frames(self) -> Iterator[Frame]:
+        yield _frame(1)
+        raise ValueError("a defect of ours")
+
+
+def test_a_driver_that_fails_by_a_defect_is_told_and_opened_again() -> None:
+    stopping = threading.Event()
+    lost: list[str] = []
+    backs: list[None] = []
+
+    def back() -> None:
+        backs.append(None)
+        if len(backs) == 2:
+            stopping.set()
+
+    keep_camera(_BrokenCamera(), NewestFrames(["top"]), lost.append, back, stopping)
+    assert len(backs) == 2
+    assert "a defect of ours" in lost[0]

@@ -14,6 +14,7 @@ from appliance.supervisor import (
     MAX_WAIT_SECONDS,
     Backoff,
     CannotStart,
+    OnCannotStart,
     SupervisedDevice,
     SupervisedProcess,
 )
@@ -109,3 +110,16 @@ async def test_a_process_that_cannot_start_is_not_started_for_ever() -> None:
     with pytest.raises(CannotStart, match="broken"):
         await process.keep()
     assert process.restarts == 0
+
+
+async def test_a_process_that_the_rest_can_do_without_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("appliance.supervisor.CANNOT_START_SECONDS", 0.01)
+    command = [sys.executable, "-c", f"raise SystemExit({CANNOT_START})"]
+    process = SupervisedProcess("console", command, on_cannot_start=OnCannotStart.TRY_AGAIN)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        keeping = group.create_task(process.keep())
+        while process.restarts < 2:
+            await asyncio.sleep(0.01)
+        keeping.cancel()

@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -282,3 +283,18 @@ async def test_the_parts_headers_give_number_and_time_to_the_nanosecond() -> Non
     async with _camera(_sends(HEAD + _part(JPEG, headers))) as port:
         [frame], _ = await grab(config(port), 1)
     assert (frame.number, frame.captured_wall_ns) == (812, 1_795_224_235_065_807_123)
+
+
+@pytest.mark.parametrize("number", ["9" * 25, "9" * 5000])
+async def test_a_frame_number_that_no_counter_has_is_not_believed(number: str) -> None:
+    async with _camera(_sends(HEAD + _part(JPEG, f"X-Frame-Id: {number}\r\n"))) as port:
+        frames, _ = await grab(config(port), 1)
+    assert [frame.number for frame in frames] == [1]
+
+
+@pytest.mark.parametrize("timestamp", ["1732000000000", "9" * 30, "9" * 5000])
+async def test_a_timestamp_beyond_the_year_9999_is_replaced_by_our_own(timestamp: str) -> None:
+    before = time.time_ns()
+    async with _camera(_sends(HEAD + _part(JPEG, f"X-Timestamp: {timestamp}\r\n"))) as port:
+        frames, _ = await grab(config(port), 1)
+    assert before <= frames[0].captured_wall_ns <= time.time_ns()
