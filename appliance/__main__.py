@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m appliance", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     config_path: Path = parser.parse_args().config
+    os.umask(0o077)  # the log, the pictures and the keys are the box's own
     set_up_log("appliance")
     try:
         config = load(config_path)

@@ -53,27 +53,32 @@ class AlarmBook:
         self._append = append
         self._now = now
         self._views = {view.raised_seq: view for view in known}
-        self.raised = 0
+        self._unrecorded: tuple[AlarmView, ...] = ()
 
     def views(self) -> tuple[AlarmView, ...]:
         """Newest first, the active ones before the cleared."""
-        return tuple(sorted(self._views.values(), key=lambda v: (not v.active, -v.raised_seq)))
+        recorded = sorted(self._views.values(), key=lambda v: (not v.active, -v.raised_seq))
+        return (*self._unrecorded, *recorded)
 
     async def update(self, watched: Iterable[str], conditions: Iterable[Condition]) -> None:
         """Raise what is wrong and clear what no longer is, among the alarms named in `watched`.
 
-        A log that takes no record leaves everything as it was: it is tried again at the next evaluation.
+        What the log does not take is shown all the same, as not recorded, and tried again next time.
         """
         wrong = {condition.alarm: condition for condition in conditions}
         active = {view.alarm: view for view in self._views.values() if view.active}
-        try:
-            for alarm in watched:
+        unrecorded: list[AlarmView] = []
+        for alarm in watched:
+            try:
                 if alarm in wrong and alarm not in active:
                     await self._raise(wrong[alarm])
                 elif alarm in active and alarm not in wrong:
                     await self._clear(active[alarm])
-        except LogError as error:
-            log.warning("alarm not recorded yet", error=str(error))
+            except LogError as error:
+                log.debug("alarm not recorded yet", alarm=alarm, error=str(error))
+                if alarm in wrong:
+                    unrecorded.append(self._view(wrong[alarm], -1 - len(unrecorded)))
+        self._unrecorded = tuple(unrecorded)
 
     async def acknowledge(self, raised_seq: int, by: str) -> int:
         """A person has seen it; the seq of the record that says so.
@@ -81,6 +86,10 @@ class AlarmBook:
         Raises:
             CommandRefused: if there is no such alarm, or it is acknowledged already.
         """
+        if raised_seq < 0:
+            raise CommandRefused(
+                "the log takes no record now, so nobody can acknowledge; mend the disk first"
+            )
         view = self._views.get(raised_seq)
         if view is None:
             raise CommandRefused(f"there is no alarm {raised_seq} any more; look at the list again")
@@ -102,20 +111,21 @@ class AlarmBook:
                 unit=condition.unit,
             )
         )
-        self.raised += 1
-        self._keep(
-            AlarmView(
-                raised_seq=seq,
-                alarm=condition.alarm,
-                priority=condition.priority,
-                text=condition.text,
-                action=condition.action,
-                raised_at=self._now(),
-                active=True,
-                acknowledged_by=None,
-                value=condition.value,
-                unit=condition.unit,
-            )
+        self._keep(self._view(condition, seq))
+
+    def _view(self, condition: Condition, raised_seq: int) -> AlarmView:
+        """`raised_seq` is negative for an alarm that has no record yet."""
+        return AlarmView(
+            raised_seq=raised_seq,
+            alarm=condition.alarm,
+            priority=condition.priority,
+            text=condition.text,
+            action=condition.action,
+            raised_at=self._now(),
+            active=True,
+            acknowledged_by=None,
+            value=condition.value,
+            unit=condition.unit,
         )
 
     async def _clear(self, view: AlarmView) -> None:

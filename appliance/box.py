@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -18,6 +19,7 @@ from appliance.outputs import Outputs
 from appliance.recorder import Recorder
 from appliance.supervisor import Outage, SupervisedDevice, SupervisedProcess, python
 from appliance.vision_link import (
+    Alive,
     CameraBack,
     CameraLost,
     Closed,
@@ -29,8 +31,9 @@ from appliance.vision_link import (
     Ready,
     receive,
 )
-from drivers.reading import Reading
+from drivers.reading import Quality, Reading
 from sync.audit_log import AuditLog
+from sync.database import reading
 from sync.record import Clock, FeedbackFlagged, Judgement
 from sync.uplink import Uplink
 from ui.backend import (
@@ -44,6 +47,13 @@ from ui.backend import (
     LogView,
     ProcessView,
 )
+
+VISION_SILENT_SECONDS = 10.0
+VISION_LOADING_SECONDS = 120.0
+"""How long a vision process may say nothing: while it judges, and while it loads its model."""
+
+MAX_TEXT = 256
+"""Longest text value of a tag that is kept, in characters: it is repeated in every inspection."""
 
 log = structlog.get_logger()
 
@@ -81,7 +91,8 @@ class Box:
             ),
             self.recorder.put,
         )
-        self.vision_connected = False
+        self.vision_connected = self.vision_ready = False
+        self.vision_heard_mono = time.monotonic()
         self._vision_silent = asyncio.Event()
         self._vision_silent.set()
         self.uplink: Uplink | None = None
@@ -89,9 +100,13 @@ class Box:
 
     # --- what comes in ------------------------------------------------------------------------------------
 
-    def _take(self, reading: Reading) -> None:
-        self.line.take(reading)
-        self.recorder.take_reading(reading)
+    def _take(self, taken: Reading) -> None:
+        value = taken.value
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            status = f"cut from {len(value)} characters"
+            taken = replace(taken, value=value[:MAX_TEXT], quality=Quality.UNCERTAIN, status=status)
+        self.line.take(taken)
+        self.recorder.take_reading(taken)
 
     def _device_changed(self, name: str, gone: str | None) -> None:
         if gone is None:
@@ -106,6 +121,7 @@ class Box:
 
     def take_message(self, message: Message) -> None:
         """One message from the vision process. The PLC comes first."""
+        self.vision_heard_mono = time.monotonic()
         match message:
             case Judged():
                 link_ms = (time.monotonic_ns() - message.judged_mono_ns) / 1e6
@@ -124,7 +140,10 @@ class Box:
             case CameraBack():
                 self.camera_outages[message.camera].back()
             case Ready():
+                self.vision_ready = True
                 self.recorder.take_ready(message)
+            case Alive():
+                pass  # that it came is all it says
             case Closed():
                 self.recorder.take_closed(message)
 
@@ -136,7 +155,8 @@ class Box:
             while True:
                 connection, _ = await asyncio.get_running_loop().sock_accept(listener)
                 reader, writer = await asyncio.open_unix_connection(sock=connection)
-                self.vision_connected = True
+                self.vision_connected, self.vision_ready = True, False
+                self.vision_heard_mono = time.monotonic()
                 self._vision_silent.clear()
                 try:
                     async for message in receive(reader):
@@ -150,6 +170,16 @@ class Box:
                     for board in self.cameras.values():
                         board.lost("The vision process is not running")
                     writer.close()
+
+    async def watch_vision(self) -> None:
+        """Kill a vision process that hangs: its supervisor starts another."""
+        while True:
+            await asyncio.sleep(1.0)
+            patience_seconds = VISION_SILENT_SECONDS if self.vision_ready else VISION_LOADING_SECONDS
+            if self.vision_connected and time.monotonic() - self.vision_heard_mono > patience_seconds:
+                log.error("the vision process hangs", silent_seconds=patience_seconds)
+                self.vision_heard_mono = time.monotonic()
+                self.vision.kill()
 
     async def vision_said_all(self) -> None:
         """Wait until everything that the vision process has sent is taken."""
@@ -236,6 +266,8 @@ class Box:
             raise CommandRefused(
                 "`missed` names no inspection; `real` and `false` name the one they are about"
             )
+        if command.inspection_seq is not None and not self._is_inspection(command.inspection_seq):
+            raise CommandRefused(f"record {command.inspection_seq} is no inspection of this box")
         return await self.log.append(
             FeedbackFlagged(
                 judgement=command.judgement,
@@ -247,6 +279,11 @@ class Box:
                 note=command.note,
             )
         )
+
+    def _is_inspection(self, seq: int) -> bool:
+        with reading(self.log.path) as connection:
+            row = connection.execute("SELECT 1 FROM inspections WHERE seq = ?", (seq,)).fetchone()
+        return row is not None
 
     async def acknowledge(self, command: AcknowledgeCommand) -> int:
         """Record that a person has seen an alarm."""
@@ -297,5 +334,7 @@ class Box:
             link=link,
             link_lost_mono=self.link_lost_mono,
             forked=self.uplink is not None and self.uplink.state.forked,
+            log_trouble=self.log_trouble,
+            log_break=self.log.break_reason,
         )
         return box_alarms(self.config), wrong

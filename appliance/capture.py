@@ -79,11 +79,19 @@ class NewestFrames:
             self._waiting[frame.camera] = frame
             self._changed.notify()
 
-    def take(self) -> tuple[Frame, Counts] | None:
-        """The next frame, the cameras in turn, and its camera's counters up to it; None once closed."""
+    @property
+    def closed(self) -> bool:
+        """Whether no more frames will come."""
+        return self._closed
+
+    def take(self, timeout_seconds: float | None = None) -> tuple[Frame, Counts] | None:
+        """The next frame, the cameras in turn, and its camera's counters up to it.
+
+        None once closed, and when no camera gave one in time.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            if self._closed:
+            self._changed.wait_for(lambda: self._waiting or self._closed, timeout_seconds)
+            if self._closed or not self._waiting:
                 return None
             camera = next(name for name in self._order if name in self._waiting)
             self._order.remove(camera)

@@ -227,7 +227,7 @@ def load(path: Path) -> BoxConfig:
     except OSError as error:
         problem = ConfigProblem(str(path), f"cannot be read ({error.strerror})", "Make one: alumiguard init")
         raise ConfigErrors(path, [problem]) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problem = ConfigProblem(str(path), f"is not TOML: {error}", "Mend that line; see https://toml.io")
         raise ConfigErrors(path, [problem]) from error
     sections, problems = _check_sections(raw)

@@ -17,6 +17,8 @@ from fastapi.responses import JSONResponse, Response
 from sync.audit_log import LogError
 from ui.backend import AcknowledgeCommand, BoxView, CommandDone, CommandRefused, JudgeCommand
 
+MAX_BODY_BYTES = 64 * 1024
+
 
 def control_app(
     status: Callable[[], BoxView],
@@ -49,6 +51,21 @@ def control_app(
     async def post_feedback(command: JudgeCommand) -> CommandDone:
         return CommandDone(seq=await judge(command))
 
+    _refuse_in_sentences(app)
+    return app
+
+
+def _refuse_in_sentences(app: FastAPI) -> None:
+    """What is not a command, or cannot be done, is answered with problem+json (RFC 9457)."""
+
+    @app.middleware("http")
+    async def bounded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        length = request.headers.get("content-length", "0" if request.method == "GET" else "")
+        if not (length.isascii() and length.isdigit() and int(length) <= MAX_BODY_BYTES):
+            detail = f"a command is at most {MAX_BODY_BYTES} bytes, and says its length"
+            return _problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        return await call_next(request)
+
     @app.exception_handler(CommandRefused)
     async def refused(_request: Request, error: CommandRefused) -> JSONResponse:
         return _problem(HTTPStatus.CONFLICT, str(error))
@@ -63,8 +80,6 @@ def control_app(
     @app.exception_handler(LogError)
     async def not_recorded(_request: Request, error: LogError) -> JSONResponse:
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"not recorded, so not done: {error}")
-
-    return app
 
 
 def _problem(status: HTTPStatus, detail: str) -> JSONResponse:

@@ -16,7 +16,7 @@ def box_alarms(config: BoxConfig) -> list[str]:
     """The names of the alarms that the box raises about itself."""
     cameras = [f"camera-gone-{camera.name}" for camera in config.cameras]
     devices = [f"device-gone-{device.name}" for device in config.devices]
-    return [*cameras, *devices, "vision-down", "receiver-silent", "receiver-fork"]
+    return [*cameras, *devices, "vision-down", "receiver-silent", "receiver-fork", "log-full", "log-broken"]
 
 
 def box_conditions(
@@ -27,6 +27,8 @@ def box_conditions(
     link: LinkView,
     link_lost_mono: float | None,
     forked: bool,
+    log_trouble: str | None,
+    log_break: str,
 ) -> list[Condition]:
     """What is wrong with the box now."""
     wrong = [
@@ -68,6 +70,24 @@ def box_conditions(
                 "high",
                 "The receiver holds other records under the same numbers: this log was copied or altered",
                 "Call the central team before anything else is done to this box.",
+            )
+        )
+    if log_trouble is not None:
+        wrong.append(
+            Condition(
+                "log-full",
+                "high",
+                "The log takes no record: what is inspected now is only in memory",
+                f"Make room on the box's disk before the box is switched off. {log_trouble}",
+            )
+        )
+    if log_break:
+        wrong.append(
+            Condition(
+                "log-broken",
+                "high",
+                "The log was found damaged at this start; it was set aside and a new one begun",
+                f"Keep the file that was set aside, and tell the central team. {log_break}",
             )
         )
     return wrong

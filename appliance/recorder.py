@@ -21,6 +21,7 @@ from appliance.line import Line
 from appliance.vision_link import Closed, Counts, EvidenceKept, Judged, Ready
 from drivers.reading import Quality, Reading, TagValue
 from sync.audit_log import AuditLog, LogUnwritable
+from sync.database import reading
 from sync.record import (
     Body,
     Clock,
@@ -42,6 +43,10 @@ RETRY_SECONDS = 1.0
 VISION_RESTART = "vision_restart"  # the camera went on while the vision process was being started again
 
 log = structlog.get_logger()
+
+
+_Put = tuple[Body, int | None] | None
+"""A body, and the monotonic time at which what it tells was known; None ends the writing."""
 
 
 @dataclass
@@ -97,14 +102,14 @@ class Recorder:
         self._line = line
         self._clock = clock
         self._log_failed = log_failed
-        self._unwritten: asyncio.Queue[tuple[Body, int | None]] = asyncio.Queue()
+        self._unwritten: asyncio.Queue[_Put] = asyncio.Queue()
         self._intervals: dict[str, _Interval] = {}
         self._last_counts: dict[str, Counts] = {}
         self._last_frame: dict[str, int] = {}
         self._pending: dict[tuple[str, int], Judged] = {}
         self._windows: dict[str, _Window] = defaultdict(_Window)
         self._windows_began = (clock.stamp().at, time.monotonic())
-        self._lot: str | None = None
+        self._lot = _open_lot(audit_log)
         self.model: Ready | None = None
         self.latencies = Latencies()
         self.totals: dict[str, CameraTotals] = defaultdict(CameraTotals)
@@ -140,6 +145,8 @@ class Recorder:
         self.latencies.add(judged.stage_ms)
         self.totals[judged.camera].inspected += 1
         if judged.verdict is not Verdict.OK:
+            if (same := self._pending.pop((judged.camera, judged.frame), None)) is not None:
+                self._put_inspection(same, None)  # a camera that repeats its numbers: neither frame is lost
             self._pending[judged.camera, judged.frame] = judged
 
     def take_evidence(self, kept: EvidenceKept) -> None:
@@ -161,13 +168,17 @@ class Recorder:
     # --- loops --------------------------------------------------------------------------------------------
 
     async def keep_writing(self) -> None:
-        """Append what is put until cancelled; what a full disk refuses is tried again first."""
-        waiting: deque[tuple[Body, int | None]] = deque()
-        while True:
-            waiting.append(await self._unwritten.get())
+        """Append what is put until `close`; what a full disk refuses is tried again first.
+
+        Not to be cancelled while the disk works: what was handed to the log is written all the same.
+        """
+        closing = False
+        while not (closing and self._unwritten.empty()):
+            waiting = [await self._unwritten.get()]
             while not self._unwritten.empty():
                 waiting.append(self._unwritten.get_nowait())
-            await self._write(waiting)
+            closing = closing or None in waiting
+            await self._write(deque(item for item in waiting if item is not None))
 
     async def summarise_coverage(self) -> None:
         """Write each camera's coverage every `coverage_seconds`."""
@@ -181,15 +192,13 @@ class Recorder:
             await asyncio.sleep(self._config.records.tags_seconds)
             self.flush_tags()
 
-    async def finish(self) -> None:
-        """Write everything that is still held back; for an orderly stop."""
+    def close(self, last: Body) -> None:
+        """Put everything that is still held back, then `last`; `keep_writing` returns once it is written."""
         self.vision_gone()
         self.flush_coverage()
         self.flush_tags()
-        waiting: deque[tuple[Body, int | None]] = deque()
-        while not self._unwritten.empty():
-            waiting.append(self._unwritten.get_nowait())
-        await self._write(waiting)
+        self.put(last)
+        self._unwritten.put_nowait(None)
 
     def flush_coverage(self) -> None:
         """Close every camera's interval and put its record."""
@@ -340,6 +349,15 @@ class Recorder:
         if lot is not None:
             self.put(LotStarted(lot=lot, position_m=position_m))
         self._lot = lot
+
+
+def _open_lot(audit_log: AuditLog) -> str | None:
+    """The lot that was on the line when the log was last written."""
+    with reading(audit_log.path) as connection:
+        row = connection.execute(
+            "SELECT lot FROM lots WHERE ended_at IS NULL ORDER BY started_seq DESC LIMIT 1"
+        ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _tag_window(unit: str, window: _Window) -> TagWindow:

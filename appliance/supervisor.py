@@ -6,6 +6,7 @@ after a back-off that grows to `MAX_WAIT_SECONDS`.
 
 import asyncio
 import ctypes
+import os
 import signal
 import sys
 import time
@@ -133,6 +134,11 @@ class SupervisedDevice:
                 self._changed(self.config.name, f"{error} {error.hint}".strip())
                 wait = MAX_WAIT_SECONDS if isinstance(error, DeviceMisconfigured) else backoff.next_seconds()
                 await asyncio.sleep(wait)
+            except Exception as error:  # a defect in one driver must not end the box
+                log.exception("the driver failed", device=self.config.name)
+                self._outage.lost(f"its driver failed: {type(error).__name__}")
+                self._changed(self.config.name, "Its driver failed; see the box's log, and report it")
+                await asyncio.sleep(backoff.next_seconds())
             finally:
                 self.driver = None
 
@@ -148,6 +154,11 @@ class SupervisedProcess:
     pid: int | None = None
     restarts: int = 0
     _outage: Outage | None = field(default=None, init=False)
+
+    def kill(self) -> None:
+        """End a process that hangs; it is started again."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
 
     async def keep(self) -> None:
         """Run it and run it again. Cancelling asks it to stop, and kills it if it does not."""

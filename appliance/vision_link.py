@@ -91,7 +91,11 @@ class Closed(msgspec.Struct, frozen=True, tag=True):
     counts: Counts
 
 
-Message = Ready | Judged | EvidenceKept | Preview | CameraLost | CameraBack | Closed
+class Alive(msgspec.Struct, frozen=True, tag=True):
+    """No frame came, and the process still runs."""
+
+
+Message = Ready | Alive | Judged | EvidenceKept | Preview | CameraLost | CameraBack | Closed
 
 
 class LinkBroken(Exception):

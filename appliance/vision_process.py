@@ -25,6 +25,7 @@ from appliance.log_setup import set_up_log
 from appliance.model import open_package
 from appliance.verdict import judge, worth_showing
 from appliance.vision_link import (
+    Alive,
     CameraBack,
     CameraLost,
     Closed,
@@ -39,6 +40,9 @@ from drivers.frame import Frame, Image
 from inference.detector import Detector
 from sync import evidence
 from sync.record import ModelRef, Verdict
+
+ALIVE_SECONDS = 1.0
+"""Without a frame for so long, the process says that it still runs."""
 
 PREVIEW_WIDTH_PX = 640
 PREVIEW_QUALITY = 75
@@ -115,8 +119,11 @@ def inspect(config: BoxConfig, link: LinkSender, stopping: threading.Event) -> N
     for thread in (closer, keeper, *threads):
         thread.start()
     try:
-        while (taken := frames.take()) is not None:
-            _judge_frame(path, *taken)
+        while not frames.closed:
+            if (taken := frames.take(ALIVE_SECONDS)) is not None:
+                _judge_frame(path, *taken)
+            else:
+                link.send(Alive())
     finally:
         stopping.set()
         path.evidence.put(None)

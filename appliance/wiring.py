@@ -51,22 +51,23 @@ async def run_box(config: BoxConfig, config_path: Path, stopping: asyncio.Event)
         audit_log = AuditLog.open(config.storage.folder, config.box.id, keys.log_key, clock)
         try:
             box = Box(config, config_path, audit_log, clock, standing_alarms(audit_log.path))
-            await _start(box)
+            _put_start(box)
             async with asyncio.TaskGroup() as group:
-                uplink = group.create_task(keep_uplink(box), name="uplink") if config.uplink else None
+                writer = group.create_task(box.recorder.keep_writing(), name="recorder")
+                uplink = group.create_task(keep_uplink(box), name="uplink")
                 await _run_loops(box, stopping)
-                await box.recorder.finish()
-                await audit_log.append(BoxStopped(reason="asked to stop"))
-                if uplink is not None:
-                    await _ship_the_rest(box)
-                    uplink.cancel()
+                box.recorder.close(BoxStopped(reason="asked to stop"))
+                await _write_the_rest(box, writer)
+                await _ship_the_rest(box)
+                uplink.cancel()
         finally:
             audit_log.close()
 
 
-async def _start(box: Box) -> None:
+def _put_start(box: Box) -> None:
+    """The first records of this run. A full disk delays them; it does not keep the box from inspecting."""
     started_at = box.clock.stamp().at
-    await box.log.append(
+    box.recorder.put(
         BoxStarted(
             software=f"alumiguard {version('alumiguard')}",
             config_sha256=box.config.digest,
@@ -77,7 +78,7 @@ async def _start(box: Box) -> None:
     )
     if box.log.after_unclean_stop and box.log.last_at is not None:
         reason = "the box stopped without notice; what it saw after its last record is not known"
-        await box.log.append(GapDeclared(what="box", first=box.log.last_at, last=started_at, reason=reason))
+        box.recorder.put(GapDeclared(what="box", first=box.log.last_at, last=started_at, reason=reason))
 
 
 async def _run_loops(box: Box, stopping: asyncio.Event) -> None:
@@ -86,12 +87,12 @@ async def _run_loops(box: Box, stopping: asyncio.Event) -> None:
     tag_alarms = TagAlarms(box.config.alarms, box.line)
     async with asyncio.TaskGroup() as group:
         loops = [
-            group.create_task(box.recorder.keep_writing(), name="recorder"),
             group.create_task(box.recorder.summarise_coverage(), name="coverage"),
             group.create_task(box.recorder.summarise_tags(), name="tags"),
             group.create_task(keep_watching(box.alarms, tag_alarms, box.conditions), name="alarms"),
             group.create_task(serve(api, box.config.storage.control_socket), name="control API"),
             group.create_task(box.listen_to_vision(), name="vision link"),
+            group.create_task(box.watch_vision(), name="vision watch"),
         ]
         loops += [group.create_task(device.keep(), name=name) for name, device in box.devices.items()]
         if box.outputs is not None:
@@ -123,6 +124,14 @@ async def keep_uplink(box: Box) -> None:
     there = dataclasses.replace(keys, receiver=dataclasses.replace(keys.receiver, url=section.receiver))
     box.uplink = Uplink(box.log, there, box.clock)
     await box.uplink.run()
+
+
+async def _write_the_rest(box: Box, writer: asyncio.Task[None]) -> None:
+    """Wait until the log has all; on a disk that stays full the rest is lost, and that is said."""
+    await asyncio.wait([writer], timeout=LAST_WORDS_SECONDS)
+    if not writer.done():
+        log.warning("records are lost: the disk takes none", reason=box.log_trouble)
+        writer.cancel()
 
 
 async def _ship_the_rest(box: Box) -> None:

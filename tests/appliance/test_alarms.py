@@ -91,15 +91,19 @@ async def test_acknowledging_what_is_not_there_says_so() -> None:
         await _book(_Log()).acknowledge(7, "ana")
 
 
-async def test_an_alarm_that_the_log_refused_is_raised_when_the_log_takes_it() -> None:
+async def test_an_alarm_that_the_log_refuses_is_shown_and_raised_when_the_log_takes_it() -> None:
     log = _Log()
     book = _book(log)
     log.full = True
     await book.update(["hot"], [_HOT])
-    assert book.views() == ()
+    (shown,) = book.views()
+    assert (shown.alarm, shown.active) == ("hot", True)
+    with pytest.raises(CommandRefused, match="mend the disk"):
+        await book.acknowledge(shown.raised_seq, "ana")
     log.full = False
     await book.update(["hot"], [_HOT])
-    assert len(book.views()) == 1
+    (raised,) = book.views()
+    assert raised.raised_seq == 1
 
 
 async def test_an_alarm_that_stood_before_a_restart_is_cleared_after_it() -> None:

@@ -37,6 +37,14 @@ def test_the_box_recovers_from_sigkill_of_each_of_its_processes(site: Site) -> N
     assert all(c["seen"] == c["inspected"] + sum(c["dropped"].values()) for c in coverage)
 
 
+@pytest.mark.slow
+def test_a_vision_process_that_hangs_is_replaced(site: Site) -> None:
+    hung = site.box_processes()["vision"]
+    hung.suspend()
+    site.wait_for("another vision process", partial(_is_back, site, "vision", hung.pid), 60.0)
+    site.wait_for("the inspection", lambda: is_inspecting(site))
+
+
 def _is_back(site: Site, name: str, killed_pid: int) -> bool:
     process = site.box_processes().get(name)
     return process is not None and process.pid != killed_pid
