@@ -78,6 +78,8 @@ class AlarmView(_View):
     acknowledged_by: str | None
     value: float | int | bool | str | None = None
     unit: str = ""
+    times: int = 1
+    """How often it was raised since somebody last acknowledged it."""
 
 
 class LinkView(_View):
