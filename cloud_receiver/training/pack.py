@@ -176,7 +176,7 @@ def _arguments() -> argparse.Namespace:
         help="the package to write; its public key goes beside it as .vkey",
     )
     parser.add_argument("--name", default="surface-demo")
-    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--version", default="0.2.0")
     parser.add_argument("--signer", default="alumiguard/demo", help="the name that the key signs under")
     parser.add_argument(
         "--key", type=Path, help="private key, 32 raw bytes; without it a fresh one, thrown away"
