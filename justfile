@@ -14,6 +14,7 @@ setup:
     @python3 requirements/setup.py .venv dev.txt
 
 # Show an aluminium line being inspected: simulated plant, box and receiver, on this machine only
+[no-exit-message]
 [no-cd]
 demo *ARGS: setup
     @{{ quote(bin / "alumiguard") }} demo "$@"
