@@ -10,11 +10,21 @@ from pathlib import Path
 from appliance.config import BoxConfig, ConfigErrors, load
 from appliance.log_setup import set_up_log
 from appliance.supervisor import CANNOT_START
-from appliance.wiring import StorageInUse, run_box
+from appliance.wiring import StorageInUse, StorageUnusable, run_box
 from sync.audit_log import LogInUse, LogUnwritable
 from sync.epoch import WrongBox
 from sync.identity import IdentityError
 from sync.schema import SchemaTooNew
+
+_CANNOT_START = (
+    ConfigErrors,
+    StorageUnusable,
+    StorageInUse,
+    LogInUse,
+    WrongBox,
+    SchemaTooNew,
+    IdentityError,
+)
 
 
 def main() -> int:
@@ -27,7 +37,7 @@ def main() -> int:
     try:
         config = load(config_path)
         asyncio.run(_until_signalled(config_path, config))
-    except (ConfigErrors, StorageInUse, LogInUse, WrongBox, SchemaTooNew, IdentityError) as error:
+    except _CANNOT_START as error:
         sys.stderr.write(f"error: {error}\n")
         return CANNOT_START
     except (LogUnwritable, OSError) as error:  # the disk: started again, it may work

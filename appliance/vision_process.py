@@ -7,8 +7,10 @@ taking the log along.
 """
 
 import argparse
+import os
 import queue
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -132,6 +134,8 @@ def inspect(config: BoxConfig, link: LinkSender, stopping: threading.Event) -> N
     for camera, counts in last_counts.items():
         link.send(Closed(camera, counts))
     link.close()
+    sys.stdout.flush()
+    os._exit(0)  # a camera thread may be in native code, which would abort an orderly end of the interpreter
 
 
 def _judge_frame(path: _Path, frame: Frame, counts: Counts) -> None:

@@ -32,6 +32,10 @@ ENROLLED_SECONDS = 2.0
 log = structlog.get_logger()
 
 
+class StorageUnusable(Exception):
+    """The storage folder cannot be made or written."""
+
+
 class StorageInUse(Exception):
     """Another appliance process works in this storage folder."""
 
@@ -41,7 +45,7 @@ async def run_box(config: BoxConfig, config_path: Path, stopping: asyncio.Event)
 
     Raises:
         StorageInUse: if another appliance works in the same storage folder.
-        OSError: if the storage folder cannot be made or written.
+        StorageUnusable: if the storage folder cannot be made or written.
     """
     clock = SystemClock()
     for device in config.devices:
@@ -149,8 +153,15 @@ def _more_to_ship(link: LinkView, through_seq: int) -> bool:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the storage folder's lock: two writers on one log must never be."""
-    (folder / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / "run" / "appliance.lock").open("w") as lock:
+    try:
+        (folder / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock_file = (folder / "run" / "appliance.lock").open("w")
+    except OSError as error:
+        raise StorageUnusable(
+            f"the storage folder {folder} cannot be made or written ({error.strerror}); name another under "
+            "[storage] folder, or give it to the user that the box runs as"
+        ) from error
+    with lock_file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

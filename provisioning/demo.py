@@ -57,11 +57,14 @@ def demo(options: DemoOptions) -> int:
         site = Site(folder, options.seed)
         began = time.monotonic()
         try:
-            screen.print("Starting a simulated plant, a receiver and a box …")
-            site.put_up()
-            site.wait_for("the inspection", lambda: _inspecting(site.status()))
+            with screen.status("Starting …") as waiting:
+                site.put_up(lambda part: waiting.update(f"Starting {part} …"))
+                waiting.update("Waiting for the first verdict …")
+                site.wait_for("the inspection", lambda: _inspecting(site.status()))
             startup_seconds = time.monotonic() - began
             last = _watch(site, options, screen)
+            site.wait_for("the receiver's next receipt", lambda: _connected(site.status()))
+            screen.print("Stopping the box, and comparing what the receiver holds with the truth …")
             site.stop("box")
             outcome = _outcome(site, last, startup_seconds)
         finally:
@@ -74,6 +77,10 @@ def demo(options: DemoOptions) -> int:
 
 def _inspecting(view: BoxView | None) -> bool:
     return view is not None and any(camera.state is CameraState.INSPECTING for camera in view.cameras)
+
+
+def _connected(view: BoxView | None) -> bool:
+    return view is not None and view.link.connected
 
 
 # --- while it runs ----------------------------------------------------------------------------------------
@@ -171,8 +178,9 @@ def _progress(view: BoxView, elapsed: float, total: float | None, outage: _Outag
     table.add_row("log", f"{view.log.seq} records, {view.link.backlog_records} not yet at the receiver")
     link = "connected" if view.link.connected else f"[bold]not connected[/] {view.link.detail}"
     table.add_row("receiver", "taken away (outage)" if outage.running else link)
-    active = [alarm for alarm in view.alarms if alarm.active]
-    table.add_row("alarms", "; ".join(alarm.text for alarm in active) or "none")
+    active = [alarm.text for alarm in view.alarms if alarm.active]
+    unseen = sum(alarm.acknowledged_by is None for alarm in view.alarms)
+    table.add_row("alarms", "; ".join(active) or f"none active, {unseen} to acknowledge")
     return Group(table)
 
 

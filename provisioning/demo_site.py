@@ -63,16 +63,18 @@ class Site:
 
     # --- putting it up ------------------------------------------------------------------------------------
 
-    def put_up(self) -> None:
-        """Start plant, receiver and box, and enrol the box.
+    def put_up(self, tell: Callable[[str], object] = str) -> None:
+        """Start plant, receiver and box, and enrol the box; `tell` hears which part comes next.
 
         Raises:
             DemoFailed: if a part does not come up; the others have been started and want `stop_all`.
         """
         self.ports = {"receiver": _free_port(), "console": _free_port()}
+        tell("a simulated plant and a receiver")
         self.start("plant", "drivers.simulated.plant", "--seed", str(self.seed))
         self.start_receiver()
         self.wait_for("the receiver", self._receiver_answers)
+        tell("the receiver's keys")
         with ThreadPoolExecutor() as pool:
             token = pool.submit(self._receiver_secret, "token", "create", "--site", SITE_NAME)
             key = pool.submit(self._receiver_secret, "key", "create", "--role", "reader", "--name", "demo")
@@ -83,7 +85,9 @@ class Site:
         token_file.touch(mode=0o600)
         token_file.write_text(token.result()["token"])
         where = ("--config", str(self.config_path), "--receiver", self.receiver_url)
+        tell("the box's enrolment")
         self.run_to_end("enrol", "provisioning", "enrol", *where, "--token-file", str(token_file))
+        tell("the box")
         self.start("box", "provisioning", "run", "--config", str(self.config_path))
 
     def status(self) -> BoxView | None:

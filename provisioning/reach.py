@@ -53,11 +53,19 @@ def reach_all(box: BoxConfig) -> list[Reached]:
 def reach_storage(folder: Path) -> Reached:
     """Whether the box could write there: the folder itself, or the nearest one above it that exists."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    problems: tuple[Problem, ...] = ()
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    if not existing.is_dir():
+        problem = Problem.of("storage.folder", f"{existing} is a file", "name another folder")
+        return Reached(shown(folder), "storage", "", (problem,))
+    if not os.access(existing, os.W_OK | os.X_OK):
         what = f"{existing} is not a folder that this user may write to"
-        problems = (Problem.of("storage.folder", what, f"give it to the box's user: chown {existing}"),)
-    return Reached(shown(folder), "storage", "exists" if existing == folder else "will be made", problems)
+        problems = (Problem.of("storage.folder", what, _to_give(folder)),)
+        return Reached(shown(folder), "storage", "", problems)
+    return Reached(shown(folder), "storage", "exists" if existing == folder else "will be made", ())
+
+
+def _to_give(folder: Path) -> str:
+    """How this user gets the folder itself, and never one above it: that may be the system's."""
+    return f"name another folder, or give this user this one: sudo install -d -o {os.getuid()} {folder}"
 
 
 def reach_device(config: TagDriverConfig) -> Reached:

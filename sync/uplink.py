@@ -29,7 +29,7 @@ from sync import chain, outbox, record, wire
 from sync.audit_log import AuditLog, LogClosed, LogDamaged, LogUnwritable
 from sync.identity import Identity, IdentityError
 
-BACK_OFF: wait_base = wait_random_exponential(multiplier=0.5, max=60)
+BACK_OFF: wait_base = wait_random_exponential(multiplier=0.5, max=20)
 REFUSED_SECONDS = 60.0
 """Between two tries at a receiver that says no: a person has to do something first."""
 

@@ -1,5 +1,6 @@
 """`alumiguard check` names every mistake at once, and then everything that does not answer."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,17 @@ def test_everything_that_does_not_answer_is_named(box_toml: Path) -> None:
         assert f"error: {where}: " in ended.err
     assert ended.err.count("\n") == 6, "three errors of two lines each, and nothing from the libraries"
     assert "no mistakes (1 cameras, 2 devices, 2 alarms)" in ended.out
+
+
+def test_nobody_is_told_to_take_over_a_folder_above_the_storage(
+    box_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning.reach.os.access", lambda _, mode, **__: not mode & os.W_OK)
+    ended = alumiguard("check", "--config", box_toml)
+    assert ended.status == 2
+    assert "will be made" not in ended.out
+    (told,) = [line for line in ended.err.splitlines() if "install -d" in line]
+    assert told.endswith(f" {box_toml.parent}/storage")
 
 
 def test_one_wrong_address_among_many_is_named(box_toml: Path) -> None:

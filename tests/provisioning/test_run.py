@@ -66,3 +66,13 @@ def test_a_second_box_in_the_same_storage_is_refused(config: Path) -> None:
     assert "another appliance works in" in said
     assert "error: " in said
     assert "next: " in said
+
+
+def test_a_storage_folder_that_cannot_be_made_ends_it_with_a_sentence(config: Path) -> None:
+    (config.parent / "storage").write_text("a file is in the way")
+    with running(config) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "cannot be made or written" in said
+    assert "next: " in said
+    assert "Traceback" not in said
