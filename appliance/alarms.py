@@ -7,6 +7,7 @@ back from the log's projection.
 import asyncio
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,8 +57,11 @@ class AlarmBook:
         self._unrecorded: tuple[AlarmView, ...] = ()
 
     def views(self) -> tuple[AlarmView, ...]:
-        """Newest first, the active ones before the cleared."""
-        recorded = sorted(self._views.values(), key=lambda v: (not v.active, -v.raised_seq))
+        """One for each alarm, its newest: the active ones first, then the newest. `times` counts the unseen."""
+        newest = {view.alarm: view for _, view in sorted(self._views.items())}
+        unseen = Counter(view.alarm for view in self._views.values() if view.acknowledged_by is None)
+        counted = [replace_view(view, times=max(1, unseen[alarm])) for alarm, view in newest.items()]
+        recorded = sorted(counted, key=lambda v: (not v.active, -v.raised_seq))
         return (*self._unrecorded, *recorded)
 
     async def update(self, watched: Iterable[str], conditions: Iterable[Condition]) -> None:
@@ -81,7 +85,7 @@ class AlarmBook:
         self._unrecorded = tuple(unrecorded)
 
     async def acknowledge(self, raised_seq: int, by: str) -> int:
-        """A person has seen it; the seq of the record that says so.
+        """A person has seen it, and so has seen every earlier time it was raised; the seq of the last record.
 
         Raises:
             CommandRefused: if there is no such alarm, or it is acknowledged already.
@@ -95,8 +99,11 @@ class AlarmBook:
             raise CommandRefused(f"there is no alarm {raised_seq} any more; look at the list again")
         if view.acknowledged_by is not None:
             raise CommandRefused(f"{view.acknowledged_by} has already acknowledged it")
-        seq = await self._append(AlarmAcknowledged(alarm=view.alarm, raised_seq=raised_seq, by=by))
-        self._keep(replace_view(self._views[raised_seq], acknowledged_by=by))
+        unseen = [v for v in self._views.values() if v.alarm == view.alarm and v.acknowledged_by is None]
+        seq = 0
+        for each in sorted(unseen, key=lambda v: v.raised_seq):
+            seq = await self._append(AlarmAcknowledged(alarm=each.alarm, raised_seq=each.raised_seq, by=by))
+            self._keep(replace_view(self._views[each.raised_seq], acknowledged_by=by))
         return seq
 
     async def _raise(self, condition: Condition) -> None:

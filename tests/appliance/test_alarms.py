@@ -86,6 +86,19 @@ async def test_an_acknowledged_alarm_that_still_stands_stays_on_the_list() -> No
         await book.acknowledge(book.views()[0].raised_seq, "ben")
 
 
+async def test_an_alarm_that_comes_and_goes_is_one_line_with_a_count_and_one_tap() -> None:
+    log = _Log()
+    book = _book(log)
+    for conditions in ([_HOT], [], [_HOT], [], [_HOT]):
+        await book.update(["hot"], conditions)
+    (view,) = book.views()
+    assert (view.active, view.times) == (True, 3)
+    await book.acknowledge(view.raised_seq, "ana")
+    (view,) = book.views()
+    assert (view.active, view.times, view.acknowledged_by) == (True, 1, "ana")
+    assert sum(isinstance(body, AlarmAcknowledged) for body in log.bodies) == 3
+
+
 async def test_acknowledging_what_is_not_there_says_so() -> None:
     with pytest.raises(CommandRefused, match="no alarm 7"):
         await _book(_Log()).acknowledge(7, "ana")
