@@ -216,6 +216,10 @@ class ConsoleBackend(Protocol):
         """The newest NG and CHECK inspections, newest first, read from the log. Raises LogUnreadable."""
         ...
 
+    async def defect_by_evidence(self, sha256: str) -> DefectView | None:
+        """The newest inspection with this evidence, None when there is none. Raises LogUnreadable."""
+        ...
+
     async def evidence(self, sha256: str) -> bytes | None:
         """An evidence JPEG, None when it is not (or no longer) kept. Raises LogUnreadable."""
         ...

@@ -1,11 +1,11 @@
 """The box as the console sees it: its control socket for what is now, its log for what was."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import apsw
@@ -28,6 +28,8 @@ from ui.backend import (
 
 STATUS_SECONDS = 1.5
 """A box that takes longer for its status is not answering: the page has to say so within two seconds."""
+
+_Read = TypeVar("_Read")
 
 COMMAND_SECONDS = 5.0
 """A command is answered when its record is on disk, and a busy disk takes its time."""
@@ -62,7 +64,11 @@ class BoxBackend:
 
     async def last_defects(self, limit: int) -> Sequence[DefectView]:
         """The newest NG and CHECK inspections, newest first. Raises LogUnreadable."""
-        return await asyncio.to_thread(_read_defects, self._database, limit)
+        return await asyncio.to_thread(_from_log, self._database, lambda log: _newest(log, limit))
+
+    async def defect_by_evidence(self, sha256: str) -> DefectView | None:
+        """The newest inspection with this evidence, None when there is none. Raises LogUnreadable."""
+        return await asyncio.to_thread(_from_log, self._database, lambda log: _with_evidence(log, sha256))
 
     async def evidence(self, sha256: str) -> bytes | None:
         """An evidence JPEG, None when it is not (or no longer) kept. Raises LogUnreadable."""
@@ -134,23 +140,35 @@ def _detail(response: httpx.Response) -> str:
     )
 
 
-def _read_defects(database: Path, limit: int) -> tuple[DefectView, ...]:
+def _from_log(database: Path, read: Callable[[Connection], _Read]) -> _Read:
     try:
         with reading(database) as connection:
-            return _newest(connection, limit)
+            return read(connection)
     except apsw.Error as error:
         raise LogUnreadable(
             f"The log of this box cannot be read ({error}); check that the box has started once"
         ) from error
 
 
+_INSPECTIONS = (
+    "SELECT seq, at, camera, verdict, lot, position_m, evidence_sha256, judgement, judged_by FROM inspections"
+)
+
+
 def _newest(connection: Connection, limit: int) -> tuple[DefectView, ...]:
-    rows = connection.execute(
-        "SELECT seq, at, camera, verdict, lot, position_m, evidence_sha256, judgement, judged_by"
-        " FROM inspections WHERE verdict <> 'OK' ORDER BY seq DESC LIMIT ?",
-        (limit,),
-    )
+    rows = connection.execute(f"{_INSPECTIONS} WHERE verdict <> 'OK' ORDER BY seq DESC LIMIT ?", (limit,))
     return tuple(_defect(row, _marks(connection, row[0])) for row in list(rows))
+
+
+def _with_evidence(connection: Connection, sha256: str) -> DefectView | None:
+    """Newest first: a page asks for pictures that were on it a moment ago."""
+    rows = list(
+        connection.execute(
+            f"{_INSPECTIONS} WHERE evidence_sha256 = ? ORDER BY seq DESC LIMIT 1",
+            (sha256,),
+        )
+    )
+    return _defect(rows[0], _marks(connection, rows[0][0])) if rows else None
 
 
 def _marks(connection: Connection, seq: int) -> tuple[MarkView, ...]:

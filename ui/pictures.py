@@ -53,8 +53,12 @@ def picture_routes(backend: ConsoleBackend, watch: Watch) -> APIRouter:
 
 
 async def _thumbnail(backend: ConsoleBackend, watch: Watch, sha256: str) -> bytes | None:
-    defect = watch.defect_by_evidence(sha256)
-    jpeg = await backend.evidence(sha256) if defect is not None else None
-    if defect is None or jpeg is None:
+    """The evidence first: the log is only searched for a picture that is there."""
+    jpeg = await backend.evidence(sha256)
+    if jpeg is None:
+        return None
+    # a page may still ask for a picture that has just slid off the newest ones
+    defect = watch.defect_by_evidence(sha256) or await backend.defect_by_evidence(sha256)
+    if defect is None:
         return None
     return await asyncio.to_thread(marked_thumbnail, jpeg, defect.marks)

@@ -4,7 +4,9 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from sync.record import Judgement, Verdict
 from tests.support.fake_box import HEIGHT_PX, SCRATCH, WIDTH_PX, FakeBox, alarm_view, fake_box, strip_jpeg
@@ -17,6 +19,8 @@ from ui.backend import (
     LogUnreadable,
 )
 from ui.box_backend import BoxBackend, open_box
+from ui.pictures import picture_routes
+from ui.watch import Watch
 
 
 @pytest.fixture
@@ -115,6 +119,33 @@ async def test_evidence_is_read_by_its_digest(box: FakeBox, backend: BoxBackend)
     assert await backend.evidence(digest) == jpeg
     assert await backend.evidence("0" * 64) is None
     assert await backend.evidence("../../box.db") is None
+
+
+async def test_an_inspection_is_found_by_its_evidence_however_old_it_is(
+    box: FakeBox, backend: BoxBackend
+) -> None:
+    seq = box.inspect(1, label="stain")
+    for number in range(2, 20):
+        box.inspect(number)
+    found = await backend.defect_by_evidence(hashlib.sha256(strip_jpeg(1)).hexdigest())
+    assert found is not None
+    assert (found.seq, found.labels, len(found.marks)) == (seq, ("stain",), 1)
+    assert await backend.defect_by_evidence("0" * 64) is None
+
+
+async def test_a_picture_that_has_slid_off_the_page_is_still_served(
+    box: FakeBox, backend: BoxBackend
+) -> None:
+    for number in range(1, 20):
+        box.inspect(number)
+    app = FastAPI()
+    app.include_router(picture_routes(backend, Watch(backend)))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://console") as browser:
+        digest = hashlib.sha256(strip_jpeg(1)).hexdigest()
+        answer = await browser.get(f"/evidence/{digest}/marked.jpg")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
+        assert (await browser.get(f"/evidence/{'0' * 64}/marked.jpg")).status_code == 404
 
 
 async def test_damaged_evidence_is_not_shown(box: FakeBox, backend: BoxBackend) -> None:

@@ -45,6 +45,9 @@ class ScriptedBox:
             raise LogUnreadable("The log is gone: restore it")
         return self.defects[:limit]
 
+    async def defect_by_evidence(self, sha256: str) -> DefectView | None:
+        raise NotImplementedError(sha256)
+
     async def evidence(self, sha256: str) -> bytes | None:
         raise NotImplementedError(sha256)
 
