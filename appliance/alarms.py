@@ -57,7 +57,7 @@ class AlarmBook:
         self._unrecorded: tuple[AlarmView, ...] = ()
 
     def views(self) -> tuple[AlarmView, ...]:
-        """One for each alarm, its newest: the active ones first, then the newest. `times` counts the unseen."""
+        """One for each alarm: the active ones first, then the newest. `times` counts the unseen."""
         newest = {view.alarm: view for _, view in sorted(self._views.items())}
         unseen = Counter(view.alarm for view in self._views.values() if view.acknowledged_by is None)
         counted = [replace_view(view, times=max(1, unseen[alarm])) for alarm, view in newest.items()]
