@@ -101,6 +101,11 @@ def print_rich(*things: "RenderableType") -> None:
     console.print(*things, sep="\n")
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things: "1 camera", "2 cameras"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def shown(text: object) -> str:
     """Text, or what an error says, on one line: bytes that are not UTF-8 and control characters as escapes.
 

@@ -12,6 +12,7 @@ from provisioning.answers import (
     Failure,
     Json,
     Problem,
+    counted,
     print_json,
     print_rich,
     shown,
@@ -53,7 +54,8 @@ def check(
         ],
     }
     if not as_json:
-        counts = f"{len(box.cameras)} cameras, {len(box.devices)} devices, {len(box.alarms)} alarms"
+        things = (("camera", box.cameras), ("device", box.devices), ("alarm", box.alarms))
+        counts = ", ".join(counted(len(several), thing) for thing, several in things)
         print(f"{shown(config)}: no mistakes ({counts})")
         print_table(reached)
     if problems:

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from provisioning.answers import Failure, Json, Problem, fail, note, print_json, print_rich, shown, verb
+from provisioning.answers import (
+    Failure,
+    Json,
+    Problem,
+    counted,
+    fail,
+    note,
+    print_json,
+    print_rich,
+    shown,
+    verb,
+)
 from provisioning.configuration import read
 
 if TYPE_CHECKING:
@@ -147,8 +158,10 @@ def refuse_unwritable(report: Path | None) -> None:
     """Find out before the work, not after it, that its report cannot be kept.
 
     Raises:
-        Failure: if there is no folder to write it to, or no right to.
+        Failure: if there is no folder to write it to, or no right to, or somebody's file is there.
     """
+    from provisioning.report import is_report
+
     if report is None:
         return
     if (
@@ -159,6 +172,13 @@ def refuse_unwritable(report: Path | None) -> None:
         raise fail(
             report, "the report cannot be written there", "name a file in a folder that you may write to"
         )
+    try:
+        foreign = report.is_file() and report.stat().st_size > 0 and not is_report(report)
+    except OSError as error:
+        raise fail(report, f"the file there cannot be read ({error.strerror})", "name another file") from None
+    if foreign:
+        next_step = "name a file that does not exist; only an earlier report is written over"
+        raise fail(report, "there is a file that is no inspection report, and it is kept", next_step)
 
 
 def write_report(report: Path, judge: "Judge", tally: "Tally", album: "Album") -> None:
@@ -193,6 +213,7 @@ def print_tally(tally: "Tally", report: Path | None) -> None:
             )
         print_rich(table)
     verdicts = ", ".join(f"{tally.verdicts[verdict]} {verdict}" for verdict in Verdict)
-    print(f"{len(tally.judged)} pictures inspected: {verdicts}; {len(tally.skipped)} skipped")
+    inspected = counted(len(tally.judged), "picture")
+    print(f"{inspected} inspected: {verdicts}; {len(tally.skipped)} skipped")
     if report is not None:
         print(f"report: {shown(report)}")

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import cv2
 import jinja2
@@ -13,6 +14,9 @@ from drivers.frame import Image
 from provisioning.judge import Judge
 from provisioning.tally import Judged, Tally
 from sync.record import Verdict
+
+MARKER = b"<!-- alumiguard inspection report -->"
+"""What every report has in its second line, so that it may be written anew and nothing else is."""
 
 MAX_PICTURES = 200
 """Most pictures in one report: about 25 MB of JPEG, which a browser still opens at once."""
@@ -94,6 +98,16 @@ def render(judge: "Judge", tally: Tally, album: Album) -> str:
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         software=f"alumiguard {version('alumiguard')}",
     )
+
+
+def is_report(file: Path) -> bool:
+    """Whether an earlier inspection wrote this file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with file.open("rb") as opened:
+        return MARKER in opened.read(200)
 
 
 def _bgr(colour: str) -> tuple[int, int, int]:

@@ -110,7 +110,10 @@ def pictures_in(file: Path) -> Iterator[Offered]:
         return
     try:
         for picture in pictures(file):
-            yield Offered(shown(file), picture.index, picture.content)
+            if picture.index == 0 and isinstance(picture.content, PictureError):  # a video that gave nothing
+                yield refused(file, picture.content.reason.replace(" from frame 0 on", ""))
+            else:
+                yield Offered(shown(file), picture.index, picture.content)
     except (DeviceError, OSError) as error:
         yield refused(file, error)
 

@@ -106,7 +106,7 @@ def test_everything_that_does_not_answer_is_named(box_toml: Path) -> None:
     for where in ("devices[plc]", "devices[line]", "cameras[top]"):
         assert f"error: {where}: " in ended.err
     assert ended.err.count("\n") == 6, "three errors of two lines each, and nothing from the libraries"
-    assert "no mistakes (1 cameras, 2 devices, 2 alarms)" in ended.out
+    assert "no mistakes (1 camera, 2 devices, 2 alarms)" in ended.out
 
 
 def test_nobody_is_told_to_take_over_a_folder_above_the_storage(

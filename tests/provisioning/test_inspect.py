@@ -62,7 +62,7 @@ def test_the_table_says_the_same_to_a_person(tmp_path: Path, tiny_model: list[ob
     ended = alumiguard("inspect", picture(tmp_path / "a.jpg"), *tiny_model)
     assert ended.status == 0
     assert re.search(r"scratch\s+1\s+1\s+0\.91", ended.out)
-    assert "1 pictures inspected: 0 OK, 1 NG, 0 CHECK; 0 skipped" in ended.out
+    assert "1 picture inspected: 0 OK, 1 NG, 0 CHECK; 0 skipped" in ended.out
     assert ended.err == ""
 
 
@@ -129,7 +129,8 @@ def test_a_cut_off_video_gives_what_it_holds_and_is_named(tmp_path: Path, tiny_m
         "--json",
     )
     assert ended.status == 2
-    assert any("empty.mp4" in item["source"] for item in ended.answer["skipped"])
+    (empty,) = (item for item in ended.answer["skipped"] if "empty.mp4" in item["source"])
+    assert (empty["frame"], empty["reason"]) == (None, "it cannot be read (it is empty)")
     assert ended.answer["inspected"] < 41
 
 

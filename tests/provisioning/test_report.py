@@ -108,3 +108,10 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(
     ended = alumiguard("inspect", picture(tmp_path / "a.jpg"), *tiny_model, "--report", out, "--json")
     assert ended.status == 1
     assert ended.answer["problems"][0]["where"] == str(out)
+
+
+def test_a_file_that_is_no_report_is_kept(tmp_path: Path, tiny_model: list[object], box_toml: Path) -> None:
+    before = box_toml.read_bytes()
+    ended = alumiguard("inspect", picture(tmp_path / "a.jpg"), *tiny_model, "--report", box_toml)
+    assert (ended.status, ended.out, box_toml.read_bytes()) == (1, "", before)
+    assert "no inspection report" in ended.err
