@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sync.verify import Report
 
 CANNOT_CHECK_STATUS = 2
+SQLITE_HEADER = b"SQLite format 3\0"
+NAME_IT = "name the box.db in the box's storage folder, as a user who may read it"
+KEEP_IT = "keep this file as it is, compare it with what the receiver holds, and tell who answers for the log"
 
 Key = Annotated[
     str | None, typer.Option(metavar="VKEY", help="The log's public key, or a file that holds it.")
@@ -51,11 +54,12 @@ def verify(
     path, log_key, receiver_key = what_to_verify(config, database, key, receipt_key)
     from sync.verify import verify_log
 
+    refuse_what_is_no_database(path)
     try:
         report = verify_log(path, log_key, receiver_key)
     except OSError as error:
-        next_step = "name the box.db in the box's storage folder, as a user who may read it"
-        raise fail(path, error, next_step, CANNOT_CHECK_STATUS) from None
+        raise fail(path, error.strerror or error, NAME_IT, CANNOT_CHECK_STATUS) from None
+    report.remarks += set_aside_beside(path)
     if not report.ok:
         raise Failure(map(problem_of, report.problems), also=summary(path, report))
     if as_json:
@@ -65,6 +69,35 @@ def verify(
     print(f"checkpoints {report.checkpoints}, receipts {report.receipts}, head {report.head or 'none'}")
     for remark in report.remarks:
         print(f"note: {shown(remark)}")
+
+
+def refuse_what_is_no_database(path: Path) -> None:
+    """Say once, not once a table, that a file is none.
+
+    Raises:
+        Failure: if it is not there or cannot be read (not checked), or does not begin as a database does.
+    """
+    if not path.is_file():
+        what = "it is not a file" if path.exists() else "it is not there"
+        raise fail(path, what, NAME_IT, CANNOT_CHECK_STATUS)
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(SQLITE_HEADER))
+    except OSError as error:
+        raise fail(path, f"it cannot be read ({error.strerror})", NAME_IT, CANNOT_CHECK_STATUS) from None
+    if begins != SQLITE_HEADER:
+        what = "it is empty" if not begins else "it is not a database, or its beginning was overwritten"
+        raise fail(path, what, f"{NAME_IT}; if this is it, {KEEP_IT}")
+
+
+def set_aside_beside(path: Path) -> list[str]:
+    """A remark for every damaged log that a start of the box has set aside in this folder."""
+    remarks = []
+    for aside in sorted(path.parent.glob("box.*.damaged*.db")):
+        if aside != path:
+            how = f"look into it with `alumiguard audit verify --database {shown(aside)}`, and keep it"
+            remarks.append(f"an earlier log was found damaged and set aside as {shown(aside.name)}: {how}")
+    return remarks
 
 
 def what_to_verify(
@@ -108,10 +141,7 @@ def parse_key(text: str | None) -> "VerifierKey | None":
 def problem_of(problem: Any) -> Problem:
     """One finding, with what to do: the log is evidence now, and must not be touched."""
     where = "the file" if problem.seq is None else f"seq {problem.seq}"
-    next_step = (
-        "keep this file as it is, compare it with what the receiver holds, and tell who answers for the log"
-    )
-    return Problem.of(where, problem.text, next_step)
+    return Problem.of(where, problem.text, KEEP_IT)
 
 
 def summary(path: Path, report: "Report") -> dict[str, Any]:

@@ -49,10 +49,19 @@ def enrol(
         return
     print(f"box {identity.box} is enrolled at {shown(url)}")
     print(f"its log's public key, for `alumiguard audit verify --key`: {identity.log_verifier}")
+    print(f"next: {next_step(box, config, url)}")
+
+
+def next_step(box: "BoxConfig", config: Path, url: str) -> str:
+    """What is still to do before records reach the receiver."""
+    start = f"alumiguard run --config {shown(config)}"
+    section = f'[uplink]\nreceiver = "{shown(url)}"'
     if box.uplink is None:
-        print(f'next: write [uplink] and receiver = "{shown(url)}" into {shown(config)}, restart the box')
-    else:
-        print("next: start the box, or restart it if it runs")
+        return f"add these two lines to {shown(config)}, then start or restart the box ({start}):\n{section}"
+    if box.uplink.receiver.rstrip("/") != url.rstrip("/"):
+        elsewhere = f"{shown(config)} names another receiver, {shown(box.uplink.receiver)}"
+        return f"{elsewhere}; write this there, then start or restart the box ({start}):\n{section}"
+    return f"a box that runs notices this by itself within seconds; else start it: {start}"
 
 
 def token(file: Path | None, *, from_stdin: bool) -> str:

@@ -1,5 +1,6 @@
 """`alumiguard status`: what the box says of itself now, over its control socket."""
 
+import re
 import socket as socket_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from provisioning.answers import (
     DEFAULT_CONFIG,
     ConfigPath,
     Json,
+    counted,
     fail,
     print_json,
     print_rich,
@@ -124,30 +126,40 @@ def print_view(view: "BoxView") -> None:
         cameras.add_row(c.name, c.state.value, c.verdict.value if c.verdict else "none", *counts)
     tags = table("tag", "value", "quality", "age")
     for t in view.tags:
-        tags.add_row(
-            t.name, shown(f"{t.value} {t.unit}" if t.value is not None else "none"), t.quality, age(t)
-        )
+        tags.add_row(t.name, shown(amount(t) if t.value is not None else "none"), t.quality, age(t))
     print_rich(facts, "", cameras, "", tags)
 
 
 def facts_of(view: "BoxView") -> list[tuple[str, str]]:
     """The box as a whole."""
     link, log, speed = view.link, view.log, view.speed
-    way_out = f"{'up' if link.connected else 'down'}, {link.backlog_records} records wait. {link.detail}"
-    position = "unknown" if view.position_m is None else f"{view.position_m:.3f} m"
-    speed_now = "unknown" if speed is None else f"{speed.value} {speed.unit} ({age(speed)} old)"
+    backlog = counted(link.backlog_records, "record")
+    way_out = f"{'up' if link.connected else 'down'}, {backlog} to send. {link.detail}"
+    position = "unknown" if view.position_m is None else f"{view.position_m:.2f} m"
+    speed_now = "unknown" if speed is None else f"{amount(speed)} ({age(speed)} old)"
     processes = (
         f"{p.name} {'runs' if p.running else 'is down'}, restarts: {p.restarts}" for p in view.processes
     )
     return [
         ("box", f"{view.box} at {view.site}"),
-        ("time", f"{view.at} (clock: {view.clock})"),
+        ("time", f"{to_the_second(view.at)} (clock: {view.clock})"),
         ("judges by", f"model {view.model}, recipe {view.recipe}"),
         ("lot", f"{view.lot or 'unknown'} at {position}, speed {speed_now}"),
-        ("log", f"{log.seq} records in epoch {log.epoch}"),
+        ("log", f"{counted(log.seq, 'record')} in epoch {log.epoch}"),
         ("way out", way_out if link.configured else "no receiver is configured"),
         ("processes", "; ".join(processes)),
     ]
+
+
+def amount(tag: "TagView") -> str:
+    """A value as a person reads it; --json has all its digits."""
+    value = round(tag.value, 2) if isinstance(tag.value, float) else tag.value
+    return f"{value} {tag.unit}".rstrip()
+
+
+def to_the_second(at: str) -> str:
+    """A time in ISO 8601 without the fraction of its second."""
+    return re.sub(r"(:\d\d)\.\d+", r"\1", at)
 
 
 def age(tag: "TagView") -> str:

@@ -96,9 +96,22 @@ def test_what_is_no_key_could_not_be_checked(database: Path, key: str) -> None:
 def test_a_log_that_is_not_there_could_not_be_checked(tmp_path: Path) -> None:
     ended = alumiguard("audit", "verify", "--database", tmp_path / "box.db", "--json")
     assert ended.status == 2
-    assert "box.db" in ended.err
+    assert ended.answer["problems"][0]["what"] == "it is not there"
+    assert ended.err.count("box.db: ") == 1
 
 
 def test_a_file_that_is_no_database_does_not_verify(tmp_path: Path) -> None:
     (tmp_path / "box.db").write_bytes(b"not a database, whatever its name says" * 100)
-    assert alumiguard("audit", "verify", "--database", tmp_path / "box.db").status == 1
+    ended = alumiguard("audit", "verify", "--database", tmp_path / "box.db", "--json")
+    assert ended.status == 1
+    (problem,) = ended.answer["problems"]
+    assert "not a database" in problem["what"]
+
+
+def test_damaged_logs_that_were_set_aside_are_named_and_do_not_fail(database: Path) -> None:
+    aside = database.with_name("box.20260102T030405Z-1.damaged.db")
+    aside.write_bytes(b"damaged")
+    ended = alumiguard("audit", "verify", "--database", database, "--key", LOG_VERIFIER)
+    assert (ended.status, ended.err) == (0, "")
+    assert f"set aside as {aside.name}" in ended.out
+    assert f"--database {aside}" in ended.out

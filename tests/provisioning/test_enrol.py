@@ -46,7 +46,8 @@ def test_a_token_comes_through_stdin_as_well(box_toml: Path, data: Path) -> None
         options = ["--config", box_toml, "--receiver", receiver.url, "--token-stdin"]
         ended = alumiguard("enrol", *options, stdin=f"{token}\n")
     assert ended.status == 0
-    assert "[uplink]" in ended.out, "the configuration names no receiver yet"
+    section = f'[uplink]\nreceiver = "{receiver.url}"\n'
+    assert ended.out.endswith(section), "the configuration names no receiver yet"
     assert token not in ended.out + ended.err
 
 

@@ -39,6 +39,17 @@ def test_the_object_is_the_boxs_own_view(box: FakeBox) -> None:
     assert answer == box.view.model_dump(mode="json")
 
 
+def test_numbers_and_times_are_rounded_for_people_and_not_in_the_object(box: FakeBox) -> None:
+    tag = box.view.tags[0].model_copy(update={"value": 59.49221369960033, "unit": "m/min"})
+    box.change(speed=tag, tags=(tag,), position_m=12.3456789, at="2026-01-02T03:04:05.678901Z")
+    said = alumiguard("status", "--socket", box.control).out
+    assert said.count("59.49 m/min") == 2
+    assert "12.35 m" in said
+    assert "2026-01-02T03:04:05Z" in said
+    answer = alumiguard("status", "--socket", box.control, "--json").answer
+    assert (answer["speed"]["value"], answer["at"]) == (59.49221369960033, "2026-01-02T03:04:05.678901Z")
+
+
 def test_a_camera_that_is_gone_needs_attention(box: FakeBox) -> None:
     box.change_camera(state=CameraState.GONE, detail="No picture for 3 s", verdict=None)
     ended = alumiguard("status", "--socket", box.control)
