@@ -58,6 +58,8 @@ class CameraView(_View):
     found: tuple[FoundView, ...] = ()
     preview: int = 0
     """Number of the latest preview picture; it changes with each new one."""
+    preview_verdict: Verdict | None = None
+    """The verdict on the preview picture, as `found` is of it; None: not told, the newest stands in."""
     age_seconds: float | None = None
     seen: int = 0
     inspected: int = 0

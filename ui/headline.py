@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from sync.record import Verdict
 from ui.backend import BoxView, CameraState, CameraView, FoundView
+from ui.wording import label
 
 HOLD_SECONDS = 2.0
 """At 6 frames a second a defect is under the camera for 0.17 s; nobody sees a sign that short."""
@@ -75,7 +76,9 @@ def headline(view: BoxView | None, held: Mapping[str, Held]) -> Headline:
 
 
 def _findings(camera: str, held: Held) -> str:
-    labels = dict.fromkeys(found.label for found in sorted(held.found, key=lambda one: -one.confidence))
+    labels = dict.fromkeys(
+        label(found.label) for found in sorted(held.found, key=lambda one: -one.confidence)
+    )
     return f"{', '.join(labels) or 'defect'} · {camera}"
 
 

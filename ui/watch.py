@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sync.record import Verdict
 from ui.backend import (
     BoxUnreachable,
     BoxView,
@@ -37,11 +38,12 @@ _PICTURES_KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A preview and what was found on this very picture."""
+    """A preview, and what was found on this very picture with the verdict on it."""
 
     number: int
     jpeg: bytes
     found: tuple[FoundView, ...]
+    verdict: Verdict | None
     arrived_mono: float
 
 
@@ -60,6 +62,8 @@ class Snapshot:
     defects_trouble: str = ""
 
 
+_Judged = tuple[tuple[FoundView, ...], Verdict | None]
+
 Show = Callable[[Snapshot], None]
 
 
@@ -77,7 +81,7 @@ class Watch:
         self._trouble = "This console has just started"
         self._held: dict[str, Held] = {}
         self._out_since: dict[str, float] = {}
-        self._found: dict[str, OrderedDict[int, tuple[FoundView, ...]]] = {}
+        self._found: dict[str, OrderedDict[int, _Judged]] = {}
         self._pictures: dict[str, OrderedDict[int, Picture]] = {}
         self._defects: tuple[DefectView, ...] = ()
         self._defects_trouble = ""
@@ -182,7 +186,7 @@ class Watch:
         if found and next(reversed(found)) == camera.preview:
             return
         found.pop(camera.preview, None)  # numbers begin again when the vision process does
-        found[camera.preview] = camera.found
+        found[camera.preview] = (camera.found, camera.preview_verdict or camera.verdict)
         while len(found) > _PICTURES_KEPT:
             found.popitem(last=False)
 
@@ -194,7 +198,8 @@ class Watch:
         number, jpeg = newest
         if number in self._found[camera]:
             kept.pop(number, None)
-            kept[number] = Picture(number, jpeg, self._found[camera][number], self._monotonic())
+            found, verdict = self._found[camera][number]
+            kept[number] = Picture(number, jpeg, found, verdict, self._monotonic())
             while len(kept) > _PICTURES_KEPT:
                 kept.popitem(last=False)
 

@@ -44,6 +44,11 @@ def value(raw: Value) -> str:
             return raw
 
 
+def label(name: str) -> str:
+    """A class of defect as people say it: edge crack, not edge_crack."""
+    return name.replace("_", " ")
+
+
 def metres(position_m: float | None) -> str:
     """A position along the lot, to the centimetre."""
     return NOTHING if position_m is None else f"{position_m:,.2f} m"

@@ -26,6 +26,12 @@ CUT_TEXTS = """() => [...document.querySelectorAll(
     .map(one => one.textContent)"""
 
 
+PLACES = """() => [...document.querySelectorAll('.page .panel')].map(one => {
+    const {x, y, width, height} = one.getBoundingClientRect();
+    return [one.ariaLabel, x, y, width, height];
+})"""
+
+
 def verdict(page: Page) -> Locator:
     return page.get_by_role("status", name="Verdict")
 
@@ -201,8 +207,8 @@ def test_real_or_false_is_one_tap_and_the_other_button_takes_it_back(page: Page,
 
 def test_the_last_defects_show_their_marked_picture_place_and_time(page: Page, box: FakeBox) -> None:
     box.inspect(61, label="edge_crack")
-    card = page.get_by_role("listitem", name=re.compile("edge_crack")).first
-    expect(card.get_by_alt_text("edge_crack, marked on the picture")).to_be_visible()
+    card = page.get_by_role("listitem", name=re.compile("edge crack")).first
+    expect(card.get_by_alt_text("edge crack, marked on the picture")).to_be_visible()
     wait_until(
         lambda: bool(card.locator("img").evaluate("one => one.complete && one.naturalWidth === 288")),
         "the thumbnail is loaded",
@@ -308,6 +314,67 @@ def test_nothing_sticks_out_and_no_important_text_is_cut(
     if size[0] > 900:
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
     assert page.evaluate(CUT_TEXTS) == []
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=str)
+def test_nothing_moves_when_the_numbers_grow(page: Page, box: FakeBox, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    box.change_camera(seen=9, inspected=8, dropped=1)
+    status = page.get_by_role("region", name="State of the box")
+    expect(status).to_contain_text("8 of 9 inspected · 1 dropped")
+    before = page.evaluate(PLACES)
+    box.change(
+        link=box.view.link.model_copy(update={"connected": False, "backlog_records": 88_888_888}),
+        log=box.view.log.model_copy(update={"seq": 888_888_888}),
+    )
+    box.change_camera(seen=888_888_888, inspected=880_000_000, dropped=8_888_888, frames_per_second=188.8)
+    expect(status).to_contain_text("880,000,000 of 888,888,888 inspected · 8,888,888 dropped")
+    expect(page.get_by_text("188.8 frames/s")).to_be_visible()
+    assert page.evaluate(PLACES) == before
+    assert len(before) == 7
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=str)
+def test_five_process_values_are_seen_beside_two_alarms(
+    page: Page, box: FakeBox, size: tuple[int, int]
+) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    box.change(alarms=(alarm_view(1), alarm_view(2)))
+    expect(page.get_by_role("button", name=re.compile("Acknowledge"))).to_have_count(2)
+    values = page.locator(".tags .rows")
+    assert values.evaluate("one => one.scrollHeight <= one.clientHeight")
+    box.change(tags=tuple(tag_view(f"value_{number}", 1.0, "m") for number in range(14)))
+    expect(page.locator(".tags .head")).to_have_text("Process values14")
+    assert values.evaluate("one => one.scrollHeight > one.clientHeight")
+
+
+def test_the_tile_says_what_belongs_to_its_picture_while_the_large_sign_is_held(
+    page: Page, box: FakeBox
+) -> None:
+    box.change_camera(verdict=Verdict.NG, preview_verdict=Verdict.OK, found=(), preview=95)
+    shows(page, "NG")
+    tile = page.get_by_role("region", name="Camera top")
+    expect(tile.locator(".tile-verdict")).to_have_text("OK")
+    box.change_camera(verdict=Verdict.OK, preview_verdict=Verdict.NG, found=(SCRATCH,), preview=96)
+    expect(tile.locator(".tile-verdict")).to_have_text("NG")
+
+
+def test_an_alarm_that_came_again_says_how_often(page: Page, box: FakeBox) -> None:
+    box.change(alarms=(alarm_view(1), alarm_view(2, times=3)))
+    ages = page.locator(".alarm-head .quiet")
+    expect(ages).to_have_text(["1 min ago ×3", "1 min ago"])
+
+
+def test_the_field_for_the_name_has_one_frame(page: Page) -> None:
+    page.get_by_role("button", name="Operator: unnamed").tap()
+    field = page.get_by_label("Name or badge number")
+    expect(field).to_be_focused()
+    frames = page.locator(".who .q-field__control").evaluate(
+        """one => ['::before', '::after'].map(part => parseFloat(getComputedStyle(one, part).height))
+            .concat(one.clientHeight)"""
+    )
+    assert max(frames) - min(frames) < 1
+    assert field.evaluate("one => getComputedStyle(one).outlineStyle") == "none"
 
 
 def test_text_from_the_plant_is_shown_as_text(page: Page, box: FakeBox) -> None:

@@ -52,3 +52,7 @@ def test_a_position_is_told_to_the_centimetre() -> None:
 def test_a_clock_that_was_set_back_gives_no_negative_age() -> None:
     assert wording.seconds_between("2026-01-01T00:00:10Z", "2026-01-01T00:00:09Z") == 0.0
     assert wording.seconds_between("2026-01-01T00:00:09Z", "2026-01-01T00:00:10.5Z") == 1.5
+
+
+def test_a_class_is_named_as_people_say_it() -> None:
+    assert wording.label("edge_crack") == "edge crack"

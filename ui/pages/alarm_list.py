@@ -49,7 +49,8 @@ class AlarmRow:
         )
         lasted = duration(seconds_between(alarm.raised_at, now))
         measured = "" if alarm.value is None else f" · {value(alarm.value)} {alarm.unit}".rstrip()
-        self._age.text = f"{lasted} ago{measured}"
+        again = f" ×{alarm.times:,}" if alarm.times > 1 else ""
+        self._age.text = f"{lasted} ago{again}{measured}"
         self._text.text = alarm.text
         self._action.text = alarm.action
         seen = alarm.acknowledged_by is not None

@@ -12,7 +12,7 @@ from ui.headline import Sign
 from ui.pages.elements import Text, put, tag
 from ui.pages.shapes import Shape
 from ui.watch import Picture, Snapshot
-from ui.wording import age, duration, percent
+from ui.wording import age, duration, label, percent
 
 _SIGNS = {Verdict.OK: Sign.OK, Verdict.NG: Sign.NG, Verdict.CHECK: Sign.CHECK}
 
@@ -41,7 +41,7 @@ class CameraPicture(Element, component="camera_picture.js"):
                 "y": one.y,
                 "width": one.width,
                 "height": one.height,
-                "text": f"{one.label} {percent(one.confidence)}",
+                "text": f"{label(one.label)} {percent(one.confidence)}",
             }
             for one in picture.found
         ]
@@ -100,15 +100,16 @@ class CameraTile:
 
     def _show_live(self, camera: CameraView, snapshot: Snapshot) -> None:
         picture = snapshot.pictures.get(camera.name)
-        held = snapshot.held.get(camera.name)
-        sign = _SIGNS[held.verdict] if held is not None else Sign.NOT_INSPECTING
+        # the large sign is held for two seconds; here it has to agree with the picture above it
+        verdict = camera.verdict if picture is None else picture.verdict
+        sign = _SIGNS[verdict] if verdict is not None else Sign.NOT_INSPECTING
         if picture is None:
             self._show_blank("NO LIVE PICTURE", "It is inspecting; the picture is on its way")
         else:
             self._picture.show(picture)
             self._blank.set_visibility(False)
         last = age(camera.age_seconds)
-        dropped = f" · {camera.dropped:,} dropped" if camera.dropped else ""
+        dropped = f"\n{camera.dropped:,} dropped" if camera.dropped else ""
         rate = f"{camera.frames_per_second:.1f} frames/s"
         self._show_facts(sign, f"{rate}{dropped}" if last == "now" else f"last frame {last}{dropped}")
 

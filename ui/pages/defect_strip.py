@@ -9,7 +9,7 @@ from ui.pages.elements import Text, put, tag
 from ui.pages.shapes import Shape
 from ui.pages.steady import Steady
 from ui.watch import Snapshot
-from ui.wording import local_time, metres
+from ui.wording import label, local_time, metres
 
 _SIGNS = {Verdict.OK: Sign.OK, Verdict.NG: Sign.NG, Verdict.CHECK: Sign.CHECK}
 _SAID = {Judgement.REAL: "Real", Judgement.FALSE: "False", Judgement.MISSED: "Missed"}
@@ -127,7 +127,7 @@ class DefectStrip:
 
 
 def _labels(defect: DefectView) -> str:
-    return ", ".join(_counted(defect.labels)) or "Defect"
+    return ", ".join(_counted([label(one) for one in defect.labels])) or "Defect"
 
 
 def _counted(labels: Sequence[str]) -> Sequence[str]:

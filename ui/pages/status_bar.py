@@ -20,6 +20,7 @@ class Lamp:
         put(self.box, "data-level", level)
         self._shape.show(level)
         self._text.text = text
+        put(self._text, "title", text)
 
 
 class StatusBar:
@@ -89,5 +90,7 @@ def _frames(view: BoxView) -> tuple[str, str]:
     seen = sum(camera.seen for camera in view.cameras)
     inspected = sum(camera.inspected for camera in view.cameras)
     dropped = sum(camera.dropped for camera in view.cameras)
-    text = f"{inspected:,} of {seen:,} frames inspected"
+    if not dropped and seen == inspected:
+        return "good", f"{seen:,} frames inspected"
+    text = f"{inspected:,} of {seen:,} inspected"
     return ("medium", f"{text} · {dropped:,} dropped") if dropped else ("good", text)

@@ -42,7 +42,9 @@ class TagTable:
     def __init__(self) -> None:
         self._rows: list[TagRow] = []
         with tag("section", "tags panel", aria_label="Process values"):
-            Text("h2", "Process values")
+            with tag("div", "head"):
+                Text("h2", "Process values")
+                self._count = Text("span", classes="quiet")
             self._none = Text("p", classes="nothing")
             self._list: Element = tag("dl", "rows", tabindex="0", aria_label="List of process values")
 
@@ -54,6 +56,7 @@ class TagTable:
                 self._rows.append(TagRow())
         for index, row in enumerate(self._rows):
             row.show(tags[index] if index < len(tags) else None)
+        self._count.text = str(len(tags)) if tags else ""
         self._none.set_visibility(not tags)
         self._none.text = (
             "Not known: the box does not answer"
