@@ -3,7 +3,6 @@
 Checking touches no device and no network. A relative path is relative to the file it stands in.
 """
 
-import difflib
 import ipaddress
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from appliance.mistakes import did_you_mean, in_words
 from drivers.catalog import AnyCameraConfig, TagDeviceConfig
 
 BoxId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -41,10 +41,20 @@ class ConfigProblem:
 
 
 class ConfigErrors(Exception):
-    """A configuration that cannot be used, with all its mistakes."""
+    """A configuration that cannot be used, with all its mistakes.
 
-    def __init__(self, path: Path, problems: Iterable[ConfigProblem]) -> None:
+    `model` and `recipe` are those sections if they have none, so that the model can be looked into as well.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        problems: Iterable[ConfigProblem],
+        model: "ModelSection | None" = None,
+        recipe: "Recipe | None" = None,
+    ) -> None:
         self.path = path
+        self.model, self.recipe = model, recipe
         self.problems = tuple(problems)
         lines = "\n".join(f"  {p.where}: {p.what}. {p.next_step}" for p in self.problems)
         super().__init__(f"{path} has {len(self.problems)} mistake(s):\n{lines}")
@@ -227,13 +237,18 @@ def load(path: Path) -> BoxConfig:
     except OSError as error:
         problem = ConfigProblem(str(path), f"cannot be read ({error.strerror})", "Make one: alumiguard init")
         raise ConfigErrors(path, [problem]) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        problem = ConfigProblem(str(path), "is not TOML that can be read: it nests too deeply", "Flatten it")
+        raise ConfigErrors(path, [problem]) from error
+    except ValueError as error:
         problem = ConfigProblem(str(path), f"is not TOML: {error}", "Mend that line; see https://toml.io")
         raise ConfigErrors(path, [problem]) from error
     sections, problems = _check_sections(raw)
     problems += _check_references(raw, sections)
     if problems:
-        raise ConfigErrors(path, problems)
+        found = sections.get("model", None if "model" in raw else ModelSection())
+        model = _absolute_model(found, path.parent.resolve()) if found is not None else None
+        raise ConfigErrors(path, problems, model, sections.get("recipe"))
     config = BoxConfig(**sections, digest=sha256(text).hexdigest())
     return _with_absolute_paths(config, path.parent.resolve())
 
@@ -245,7 +260,7 @@ def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Config
     sections: dict[str, Any] = {}
     fields = {name: field for name, field in BoxConfig.model_fields.items() if name != "digest"}
     problems = [
-        ConfigProblem(name, "is not a section", _did_you_mean(name, fields))
+        ConfigProblem(name, "is not a section", did_you_mean(name, fields))
         for name in sorted(raw.keys() - fields.keys())
     ]
     for name, field in fields.items():
@@ -255,9 +270,12 @@ def _check_sections(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[Config
                     ConfigProblem(name, "is missing", f"Add it; `alumiguard init` shows [{name}]")
                 )
             continue
+        problems += (nuls := _check_nul(name, raw[name]))
         adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
         try:
-            sections[name] = adapter.validate_python(raw[name])
+            checked = adapter.validate_python(raw[name])
+            if not nuls:
+                sections[name] = checked
         except ValidationError as error:
             problems += [_problem(name, detail, raw[name]) for detail in error.errors()]
     return sections, problems
@@ -275,19 +293,25 @@ def _problem(section: str, detail: Any, given: Any) -> ConfigProblem:
         else:
             where += f".{step}"
             at = at.get(step) if isinstance(at, dict) else None
-    next_steps = {"missing": "Add it", "extra_forbidden": "Remove it, or check its spelling"}
-    what = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(
-        detail["type"], detail["msg"]
-    )
-    default = (
-        f"You gave {detail['input']!r}" if isinstance(detail["input"], str | int | float) else "Change it"
-    )
-    return ConfigProblem(where, what.removeprefix("Value error, "), next_steps.get(detail["type"], default))
+    return ConfigProblem(where, *in_words(detail))
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"Did you mean {close[0]!r}?" if close else f"Remove it. Known are: {', '.join(sorted(known))}"
+def _check_nul(section: str, given: Any) -> list[ConfigProblem]:
+    """A file system takes no NUL in a path and says so as late as it can; no text here needs one.
+
+    Walks without recursion: dotted keys nest as deeply as somebody likes.
+    """
+    problems: list[ConfigProblem] = []
+    left = [(section, given)]
+    while left:
+        where, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{where}.{key}", below) for key, below in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{where}[{number}]", below) for number, below in enumerate(value)]
+        elif isinstance(value, str) and "\0" in value:
+            problems.append(ConfigProblem(where, "holds a NUL character", r"Remove the \u0000 from it"))
+    return problems
 
 
 # --- references between sections, read leniently so that they are checked beside any other mistake ----------
@@ -329,14 +353,14 @@ def _check_unique(where: str, names: list[str]) -> list[ConfigProblem]:
 def _check_tag(where: str, tag: Any, tags: list[str]) -> list[ConfigProblem]:
     if not isinstance(tag, str) or tag in tags:
         return []
-    return [ConfigProblem(where, f"no device has a tag {tag!r}", _did_you_mean(tag, tags))]
+    return [ConfigProblem(where, f"no device has a tag {tag!r}", did_you_mean(tag, tags))]
 
 
 def _check_output(output: Mapping[str, Any], devices: list[dict[str, Any]]) -> list[ConfigProblem]:
     name = str(output.get("device"))
     device = next((device for device in devices if device.get("name") == name), None)
     if device is None:
-        return [ConfigProblem("output.device", f"no device {name!r}", _did_you_mean(name, _names(devices)))]
+        return [ConfigProblem("output.device", f"no device {name!r}", did_you_mean(name, _names(devices)))]
     writable = _names([tag for tag in _tables(device.get("tags")) if tag.get("writable") is True])
     next_step = "Set `writable = true` on that tag, or name another"
     return [
@@ -356,15 +380,18 @@ def _check_socket_path(sections: Mapping[str, Any]) -> list[ConfigProblem]:
 
 def _with_absolute_paths(config: BoxConfig, base: Path) -> BoxConfig:
     storage = StorageSection(folder=base / config.storage.folder)
-    package = config.model.package
-    model = ModelSection(
-        package=package if package == "demo" else str(base / package),
-        trusted_key_files=tuple(base / file for file in config.model.trusted_key_files),
-    )
+    model = _absolute_model(config.model, base)
     devices = tuple(_absolute(device, base) for device in config.devices)
     cameras = tuple(_absolute(camera, base) for camera in config.cameras)
     update = {"storage": storage, "model": model, "devices": devices, "cameras": cameras}
     return config.model_copy(update=update)
+
+
+def _absolute_model(model: ModelSection, base: Path) -> ModelSection:
+    return ModelSection(
+        package=model.package if model.package == "demo" else str(base / model.package),
+        trusted_key_files=tuple(base / file for file in model.trusted_key_files),
+    )
 
 
 def _absolute(section: BaseModel, base: Path) -> BaseModel:

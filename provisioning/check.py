@@ -1,7 +1,7 @@
 """`alumiguard check`: every mistake in a configuration at once, then whether what it names can be reached."""
 
 import logging
-from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,10 +18,10 @@ from provisioning.answers import (
     shown,
     verb,
 )
-from provisioning.configuration import read
+from provisioning.configuration import problems_of
 
 if TYPE_CHECKING:
-    from appliance.config import BoxConfig
+    from appliance.config import BoxConfig, ModelSection, Recipe
     from provisioning.reach import Reached
 
 UNREACHABLE_STATUS = 2
@@ -43,8 +43,7 @@ def check(
     Exit status: 0 all is well; 1 the configuration has mistakes; 2 it has none, but
     something does not answer.
     """
-    box = read(config)
-    check_model(box)
+    box = read_with_model(config)
     reached = [] if offline else reach(box)
     problems = [problem for thing in reached for problem in thing.problems]
     also = {
@@ -64,35 +63,44 @@ def check(
         print_json({"problems": [], **also})
 
 
-def check_model(box: "BoxConfig") -> None:
-    """Open the model package and compare the recipe with its classes.
+def read_with_model(config: Path) -> "BoxConfig":
+    """Read the configuration, open its model package and compare the recipe with its classes.
 
     Raises:
-        Failure: if the package cannot be used, or the recipe names a class that it does not know.
+        Failure: with every mistake in the file, and with the package or the recipe's classes.
     """
+    from appliance.config import ConfigErrors, load
+
+    try:
+        box = load(config)
+    except ConfigErrors as errors:
+        problems = problems_of(errors)
+        if errors.model is not None:
+            problems += model_problems(errors.model, errors.recipe)
+        raise Failure(problems) from None
+    if found := model_problems(box.model, box.recipe):
+        raise Failure(found)
+    return box
+
+
+def model_problems(model: "ModelSection", recipe: "Recipe | None") -> list[Problem]:
+    """Why the package cannot be used, or which classes of the recipe it does not know."""
     from appliance.model import open_package
     from inference.model_package import PackageRefused
     from sync.chain import NoteError
 
     try:
-        package = open_package(box.model)
-    except (PackageRefused, NoteError, OSError) as error:
+        package = open_package(model)
+    except (PackageRefused, NoteError, OSError, UnicodeDecodeError) as error:
         next_step = (
             'name a package that is whole and signed by a key under model.trusted_key_files, or "demo"'
         )
-        raise Failure([Problem.of("model.package", error, next_step)]) from None
-    unknown = sorted(set(box.recipe.classes) - set(package.classes))
+        return [Problem.of("model.package", error, next_step)]
     known = ", ".join(package.classes)
-    raise_if(
+    return [
         Problem.of(f"recipe.classes.{name}", "the model knows no such class", f"take one of: {known}")
-        for name in unknown
-    )
-
-
-def raise_if(problems: Iterable[Problem]) -> None:
-    """Fail if there are any problems."""
-    if found := list(problems):
-        raise Failure(found)
+        for name in sorted(set(recipe.classes if recipe is not None else ()) - set(package.classes))
+    ]
 
 
 def reach(box: "BoxConfig") -> list["Reached"]:

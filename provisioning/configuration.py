@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from provisioning.answers import Failure, Problem
 
 if TYPE_CHECKING:
-    from appliance.config import BoxConfig
+    from appliance.config import BoxConfig, ConfigErrors
 
 
 def read(path: Path) -> "BoxConfig":
@@ -20,4 +20,9 @@ def read(path: Path) -> "BoxConfig":
     try:
         return load(path)
     except ConfigErrors as errors:
-        raise Failure(Problem.of(p.where, p.what, p.next_step) for p in errors.problems) from None
+        raise Failure(problems_of(errors)) from None
+
+
+def problems_of(errors: "ConfigErrors") -> list[Problem]:
+    """The mistakes of a configuration in the CLI's own form."""
+    return [Problem.of(p.where, p.what, p.next_step) for p in errors.problems]

@@ -1,10 +1,13 @@
 """The configuration is checked as a whole: every mistake, with where it stands and what to do."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 import appliance
+from appliance import mistakes
 from appliance.config import BoxConfig, ConfigErrors, load
 
 _PROFILE = (Path(appliance.__file__).parent / "profiles" / "surface.toml").read_text()
@@ -119,3 +122,40 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 def test_a_storage_path_too_long_for_its_sockets_is_a_mistake(tmp_path: Path) -> None:
     problems = _problems(tmp_path, _changed(("/var/lib/alumiguard", "/var/lib/" + "a" * 100)))
     assert "at most 80 bytes" in problems["storage.folder"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ('id = "line-1"', 'id = "Line 1!"', "box.id", "for example 'line-1'"),
+        ('id = "line-1"', "id = 1", "box.id", "1 is not a text. Write it in quotes"),
+        ("version = 1", "version = 2", "version", "2 is not known. Write 1"),
+        (
+            "ng = 0.50 ",
+            "ng = 1.50 ",
+            "recipe.ng",
+            "1.5 is outside its range. Write a number that is at most 1",
+        ),
+        ("ng = 0.50 ", 'ng = "a" ', "recipe.ng", "'a' is not a number. Write a number, without quotes"),
+        ("port = 5020", 'port = "x"', "devices[plc].port", "'x' is not a whole number"),
+        ('driver = "http"', 'driver = "htp"', "cameras[top]", "Did you mean 'http'? Allowed are: http, rtsp"),
+        ('driver = "http"', "", "cameras[top]", "does not say which driver"),
+        ('driver = "modbus"', 'driver = "modbsu"', "devices[plc]", "Did you mean 'modbus'?"),
+        ('site = "my-plant"', 'site = ""', "box.site", "is empty. Write at least 1 character"),
+        ("/var/lib/alumiguard", r"a\u0000b", "storage.folder", "holds a NUL character"),
+    ],
+)
+def test_a_mistake_is_said_in_words_with_what_to_write(
+    tmp_path: Path, old: str, new: str, where: str, said: str
+) -> None:
+    assert said in _problems(tmp_path, _changed((old, new)))[where]
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "model" + ".a" * 20_000 + " = 1"])
+def test_endless_nesting_is_a_mistake_and_no_crash(tmp_path: Path, text: str) -> None:
+    assert _problems(tmp_path, text)
+
+
+def test_every_pattern_of_a_section_has_its_words() -> None:
+    patterns = set(re.findall(r'"pattern": "([^"]*)"', json.dumps(BoxConfig.model_json_schema())))
+    assert {json.loads(f'"{pattern}"') for pattern in patterns} == set(mistakes._SHAPES)

@@ -77,6 +77,13 @@ def test_a_model_that_cannot_be_used_is_a_mistake(box_toml: Path) -> None:
     assert "other.agmodel: No such file" in ended.answer["problems"][0]["what"]
 
 
+def test_a_model_that_cannot_be_used_is_named_beside_the_other_mistakes(box_toml: Path) -> None:
+    change(box_toml, ('package = "demo"', 'package = "other.agmodel"'), ('id = "line-1"', 'id = "Line 1"'))
+    ended = alumiguard("check", "--config", box_toml, "--offline", "--json")
+    assert ended.status == 1
+    assert {problem["where"] for problem in ended.answer["problems"]} == {"box.id", "model.package"}
+
+
 def test_a_recipe_for_a_class_that_the_model_does_not_know_is_a_mistake(box_toml: Path) -> None:
     change(
         box_toml, ("# [recipe.classes.pinhole] ", "[recipe.classes.pinhol] "), ("# ng = 0.60", "ng = 0.60")
