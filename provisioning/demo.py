@@ -27,6 +27,9 @@ from sync import chain, record
 from sync.verify import verify_log
 from ui.backend import BoxView, CameraState
 
+INTERRUPTED = 130
+"""Exit status when Ctrl-C came before the first verdict: 128 and the signal's number, as shells say it."""
+
 _POLL_SECONDS = 0.5
 
 
@@ -47,7 +50,7 @@ class _Interrupted(Exception):
 
 
 def demo(options: DemoOptions) -> int:
-    """Run the demo; 0 if everything held together, 1 if not.
+    """Run the demo; 0 if everything held together, 1 if not, INTERRUPTED if it was stopped while starting.
 
     Raises:
         DemoFailed: if a part of it did not come up.
@@ -67,6 +70,9 @@ def demo(options: DemoOptions) -> int:
             screen.print("Stopping the box, and comparing what the receiver holds with the truth …")
             site.stop("box")
             outcome = _outcome(site, last, startup_seconds)
+        except _Interrupted:
+            screen.print("Stopped before anything was inspected.")
+            return INTERRUPTED
         finally:
             site.stop_all()
     _show_outcome(screen, outcome)
@@ -92,8 +98,8 @@ def _watch(site: Site, options: DemoOptions, screen: Console) -> BoxView:
     view = site.status()
     outage = _Outage(site, options)
     screen.print(_where(site))
-    with Live(console=screen, refresh_per_second=4, screen=False) as live:
-        try:
+    try:
+        with Live(console=screen, refresh_per_second=4) as live:
             while options.for_seconds is None or time.monotonic() - began < options.for_seconds:
                 elapsed = time.monotonic() - began
                 outage.at(elapsed)
@@ -102,9 +108,9 @@ def _watch(site: Site, options: DemoOptions, screen: Console) -> BoxView:
                 if view is not None and not options.headless:
                     live.update(_progress(view, elapsed, options.for_seconds, outage))
                 time.sleep(_POLL_SECONDS)
-        except _Interrupted:
-            screen.print("Stopping …")
-        outage.end()
+    except _Interrupted:
+        screen.print("Stopping …")
+    outage.end()
     if view is None:
         raise DemoFailed(f"the box never answered; see the logs in {site.folder}")
     return site.status() or view
