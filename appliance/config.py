@@ -238,7 +238,11 @@ def load(path: Path) -> BoxConfig:
         problem = ConfigProblem(str(path), f"cannot be read ({error.strerror})", "Make one: alumiguard init")
         raise ConfigErrors(path, [problem]) from error
     except RecursionError as error:
-        problem = ConfigProblem(str(path), "is not TOML that can be read: it nests too deeply", "Flatten it")
+        problem = ConfigProblem(
+            str(path),
+            "is not TOML that can be read: it nests too deeply",
+            "Write it with fewer brackets inside each other",
+        )
         raise ConfigErrors(path, [problem]) from error
     except ValueError as error:
         problem = ConfigProblem(str(path), f"is not TOML: {error}", "Mend that line; see https://toml.io")
