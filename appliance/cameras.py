@@ -61,6 +61,7 @@ class CameraBoard:
             detail=self.detail,
             verdict=None if judged is None else judged.verdict,
             found=() if self.previewed is None else _found(self.previewed),
+            preview_verdict=None if self.previewed is None else self.previewed.verdict,
             preview=0 if self.preview is None else self.preview.frame,
             age_seconds=None if judged is None else self.age_seconds(),
             seen=seen,

@@ -39,7 +39,7 @@ def test_boxes_belong_to_the_picture_that_is_shown() -> None:
     board.take_preview(Preview("top", 1, b"jpeg"))
     board.take_judged(_judged(2))
     view = board.view(2, 2, 0)
-    assert (view.verdict, view.preview) == (Verdict.OK, 1)
+    assert (view.verdict, view.preview_verdict, view.preview) == (Verdict.OK, Verdict.NG, 1)
     (found,) = view.found
     assert (found.label, found.x, found.y, found.width, found.height) == ("scratch", 0.1, 0.25, 0.05, 0.5)
 
