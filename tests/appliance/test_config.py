@@ -45,7 +45,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
         tmp_path,
         _changed(
             ('id = "line-1"', 'id = "Line 1!"'),
-            ("ng = 0.50 ", "ng = 1.50 "),
+            ("ng = 0.60 ", "ng = 1.50 "),
             ("port = 5020", 'port = "5020x"'),
             ('lot_tag = "coil_id"', 'lot_tag = "coil_idd"'),
             ("high = 48.0", "hihg = 48.0"),
@@ -107,7 +107,7 @@ def test_two_tags_of_one_name_are_a_mistake(tmp_path: Path) -> None:
 
 
 def test_check_above_ng_is_a_mistake(tmp_path: Path) -> None:
-    assert "CHECK lies below NG" in _problems(tmp_path, _changed(("check = 0.35", "check = 0.9")))["recipe"]
+    assert "CHECK lies below NG" in _problems(tmp_path, _changed(("check = 0.45", "check = 0.9")))["recipe"]
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -131,12 +131,12 @@ def test_a_storage_path_too_long_for_its_sockets_is_a_mistake(tmp_path: Path) ->
         ('id = "line-1"', "id = 1", "box.id", "1 is not a text. Write it in quotes"),
         ("version = 1", "version = 2", "version", "2 is not known. Write 1"),
         (
-            "ng = 0.50 ",
+            "ng = 0.60 ",
             "ng = 1.50 ",
             "recipe.ng",
             "1.5 is outside its range. Write a number that is at most 1",
         ),
-        ("ng = 0.50 ", 'ng = "a" ', "recipe.ng", "'a' is not a number. Write a number, without quotes"),
+        ("ng = 0.60 ", 'ng = "a" ', "recipe.ng", "'a' is not a number. Write a number, without quotes"),
         ("port = 5020", 'port = "x"', "devices[plc].port", "'x' is not a whole number"),
         ('driver = "http"', 'driver = "htp"', "cameras[top]", "Did you mean 'http'? Allowed are: http, rtsp"),
         ('driver = "http"', "", "cameras[top]", "does not say which driver"),

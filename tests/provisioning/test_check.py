@@ -33,7 +33,7 @@ def test_all_mistakes_are_named_at_once_with_their_place_and_the_next_step(box_t
     change(
         box_toml,
         ('id = "line-1"', 'id = "Line 1"'),
-        ("ng = 0.50", "ng = 5.0"),
+        ("ng = 0.60", "ng = 5.0"),
         ('lot_tag = "coil_id"', 'lot_tag = "coil"'),
         ("dead_band", "deadband"),
     )

@@ -74,11 +74,11 @@ def test_a_model_that_finds_nothing_says_ok(tmp_path: Path, blind_model: list[ob
 def test_the_recipe_of_a_configuration_decides(
     tmp_path: Path, tiny_model: list[object], box_toml: Path
 ) -> None:
-    box_toml.write_text(box_toml.read_text().replace("ng = 0.50", "ng = 0.95"))
+    box_toml.write_text(box_toml.read_text().replace("ng = 0.60", "ng = 0.95"))
     options = [*tiny_model, "--config", box_toml, "--json"]
     ended = alumiguard("inspect", picture(tmp_path / "a.jpg"), *options)
     assert ended.answer["verdicts"] == {"OK": 0, "NG": 0, "CHECK": 1}
-    assert ended.answer["recipe"] == {"name": "default", "ng": 0.95, "check": 0.35}
+    assert ended.answer["recipe"] == {"name": "default", "ng": 0.95, "check": 0.45}
 
 
 def test_a_folder_is_inspected_and_what_is_no_picture_is_named(
