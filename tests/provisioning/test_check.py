@@ -86,7 +86,7 @@ def test_a_model_that_cannot_be_used_is_named_beside_the_other_mistakes(box_toml
 
 def test_a_recipe_for_a_class_that_the_model_does_not_know_is_a_mistake(box_toml: Path) -> None:
     change(
-        box_toml, ("# [recipe.classes.pinhole] ", "[recipe.classes.pinhol] "), ("# ng = 0.60", "ng = 0.60")
+        box_toml, ("# [recipe.classes.pinhole] ", "[recipe.classes.pinhol] "), ("# ng = 0.70", "ng = 0.60")
     )
     change(box_toml, ("# check = 0.40", "check = 0.40"))
     ended = alumiguard("check", "--config", box_toml, "--offline", "--json")
