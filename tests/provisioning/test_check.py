@@ -88,7 +88,7 @@ def test_a_recipe_for_a_class_that_the_model_does_not_know_is_a_mistake(box_toml
     change(
         box_toml, ("# [recipe.classes.pinhole] ", "[recipe.classes.pinhol] "), ("# ng = 0.70", "ng = 0.60")
     )
-    change(box_toml, ("# check = 0.40", "check = 0.40"))
+    change(box_toml, ("# check = 0.50", "check = 0.50"))
     ended = alumiguard("check", "--config", box_toml, "--offline", "--json")
     assert ended.status == 1
     assert ended.answer["problems"][0]["where"] == "recipe.classes.pinhol"
