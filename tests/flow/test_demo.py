@@ -38,9 +38,9 @@ def test_a_demo_with_an_outage_loses_nothing_and_sees_almost_everything(tmp_path
     assert outcome["startup_seconds"] > 0
 
     if frames["dropped"] < 0.05 * frames["seen"]:  # a machine that keeps up, as the promise supposes
-        assert truth["defects"] >= 15
-        assert truth["escapes"] < 0.05 * truth["defects"] or truth["escapes"] <= 1
-        assert truth["false_rejects"] < 0.02 * truth["clean_frames"] or truth["false_rejects"] <= 1
+        assert truth["defects"] >= 20
+        assert truth["escapes"] < 0.05 * truth["defects"]
+        assert truth["false_rejects"] < 0.02 * truth["clean_frames"]
 
 
 @pytest.mark.slow
